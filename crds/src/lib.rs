@@ -1,0 +1,22 @@
+//! Slipway's API: the kinds that people and the three programs agree on.
+//!
+//! This crate owns the shape of [`RebootPolicy`], [`RebootLease`] and [`RebootLedger`], the legal
+//! phase transitions ([`phase`]), the names on Nodes ([`names`]) and the validation of a policy
+//! ([`validate`]). It never talks to a server, reads no clock and starts no task.
+//! The operator, the agent, the planner and the CLI all depend on it; it depends on none of them.
+
+pub mod duration;
+pub mod lease;
+pub mod ledger;
+pub mod names;
+pub mod phase;
+pub mod policy;
+pub mod schema;
+pub mod validate;
+
+pub use duration::Duration;
+pub use lease::{RebootLease, RebootLeaseSpec, RebootLeaseStatus};
+pub use ledger::{RebootLedger, RebootLedgerSpec, RebootLedgerStatus, Slot};
+pub use phase::{Phase, PhaseOwner};
+pub use policy::{RebootPolicy, RebootPolicySpec, RebootPolicyStatus};
+pub use validate::{PolicyError, ValidatedPolicy, validate_policy};

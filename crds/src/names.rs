@@ -1,0 +1,46 @@
+//! Names that more than one program must spell alike.
+
+/// API group of every kind of ours.
+pub const GROUP: &str = "slipway.dev";
+/// Name of the only [`crate::RebootLedger`].
+pub const LEDGER_NAME: &str = "cluster";
+/// Type of the Node condition by which an agent reports what its host asks for.
+pub const CONDITION_REBOOT_REQUIRED: &str = "RebootRequired";
+/// Node annotation written in the same write as our cordon: [`crate::lease::CordonRecord`] as JSON.
+pub const ANNOTATION_CORDONED: &str = "slipway.dev/cordoned";
+/// Node annotation that every undo writes (the fence that it ends).
+///
+/// An undo must change the object: a write that changes nothing keeps the resourceVersion, and a
+/// cordon still in flight from a sender that died would land after it (faults.md Q3).
+pub const ANNOTATION_UNDONE: &str = "slipway.dev/undone";
+/// Field manager of the operator's writes.
+pub const MANAGER_OPERATOR: &str = "slipway-operator";
+/// Field manager of the agent's writes.
+pub const MANAGER_AGENT: &str = "slipway-agent";
+/// Namespace of both programs when nothing else is configured.
+pub const NAMESPACE: &str = "slipway-system";
+/// Label that marks control-plane nodes (kubeadm's convention).
+pub const LABEL_CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+/// Label that says which of our programs a pod is.
+pub const LABEL_COMPONENT: &str = "app.kubernetes.io/component";
+/// Label that says which product a pod belongs to.
+pub const LABEL_NAME: &str = "app.kubernetes.io/name";
+/// Value of [`LABEL_NAME`] on our pods.
+pub const APP_NAME: &str = "slipway";
+/// Value of [`LABEL_COMPONENT`] on the operator's pods.
+pub const COMPONENT_OPERATOR: &str = "operator";
+/// Value of [`LABEL_COMPONENT`] on the agents' pods.
+pub const COMPONENT_AGENT: &str = "agent";
+
+/// Checks that an agent has built in, with the reason that each gives the Node condition.
+pub const CHECKS: &[(&str, &str)] = &[("sentinel-file", "SentinelFile")];
+/// In `triggers.checks`: every check counts.
+pub const EVERY_CHECK: &str = "*";
+
+/// The check whose reason the Node condition carries, if it is one of ours.
+pub fn check_of_reason(reason: &str) -> Option<&'static str> {
+    CHECKS
+        .iter()
+        .find(|(_, r)| *r == reason)
+        .map(|(name, _)| *name)
+}

@@ -1,0 +1,139 @@
+//! Schemas that attributes cannot express, and the generated CRD documents.
+//!
+//! Each rule carries a sentence that names the fix: the API server prints it to whoever made the
+//! mistake. Every list, map and string is bounded, else the CEL cost of a rule has no bound and the
+//! API server refuses the CRD.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use crate::{RebootLease, RebootLedger, RebootPolicy};
+
+const LABEL_NAME_MAX: u32 = 317;
+const LABEL_VALUE_MAX: u32 = 63;
+
+pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "type": "object",
+                "description": "Labels that a node must have, with these values.",
+                "maxProperties": 16,
+                "additionalProperties": {"type": "string", "maxLength": LABEL_VALUE_MAX},
+            },
+            "matchExpressions": {
+                "type": "array",
+                "description": "Conditions on labels, all of which must hold.",
+                "maxItems": 16,
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {"type": "string", "description": "The label.", "minLength": 1, "maxLength": LABEL_NAME_MAX},
+                        "operator": {"type": "string", "description": "How the label is compared.", "enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
+                        "values": {
+                            "type": "array", "description": "For In and NotIn: the values.", "maxItems": 32,
+                            "items": {"type": "string", "maxLength": LABEL_VALUE_MAX},
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0",
+                        "message": "In and NotIn need values; Exists and DoesNotExist take none",
+                    }],
+                },
+            },
+        },
+    })
+}
+
+pub(crate) fn checks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": {
+            "type": "string",
+            "maxLength": 64,
+            "x-kubernetes-validations": [{
+                "rule": "self in ['*', 'sentinel-file']",
+                "message": "unknown check; write sentinel-file, or * for every check",
+            }],
+        },
+    })
+}
+
+pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 64,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$')",
+            "message": "write an IANA time zone name such as Europe/Berlin or UTC",
+        }],
+    })
+}
+
+pub(crate) fn start_of_window(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 8,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')",
+            "message": "write a time from 00:00 to 23:59 as HH:MM, in quotes",
+        }],
+    })
+}
+
+pub(crate) fn end_of_window(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 8,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$')",
+            "message": "write a time from 00:00 to 24:00 as HH:MM, in quotes",
+        }],
+    })
+}
+
+pub(crate) fn max_unavailable(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "maxLength": 4,
+        "x-kubernetes-validations": [{
+            "rule": "type(self) == int ? self >= 0 && self <= 1000 : self.matches('^([0-9]|[1-9][0-9]|100)%$')",
+            "message": "write a number of nodes from 0 to 1000, or a percentage from 0% to 100% in quotes",
+        }],
+    })
+}
+
+/// The three CRDs, as `cargo xtask crds` writes them to `crds/yaml`.
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    [RebootPolicy::crd(), RebootLease::crd(), RebootLedger::crd()]
+        .into_iter()
+        .map(|mut crd| {
+            crd.metadata.labels = Some(
+                [("app.kubernetes.io/name".to_owned(), "slipway".to_owned())]
+                    .into_iter()
+                    .collect(),
+            );
+            crd
+        })
+        .collect()
+}
+
+/// File name and text of each generated document.
+pub fn documents() -> Vec<(String, String)> {
+    definitions()
+        .into_iter()
+        .map(|crd| {
+            let name = format!("{}.yaml", crd.metadata.name.clone().unwrap_or_default());
+            let text = serde_yaml::to_string(&crd).unwrap_or_default();
+            (
+                name,
+                format!("# Generated by `cargo xtask crds` from crds/src; do not edit.\n{text}"),
+            )
+        })
+        .collect()
+}

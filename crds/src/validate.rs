@@ -1,0 +1,279 @@
+//! From a policy as written to one that can be obeyed.
+//!
+//! The CRD's schema refuses what a schema can; this is for what only a program knows (zone data),
+//! and guards against objects stored before a rule existed. Every error names its field.
+
+use jiff::tz::TimeZone;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::names;
+use crate::policy::{Mode, RebootPolicySpec, Weekday, Window};
+
+/// Why a stored policy cannot be obeyed. The policy is then not Ready, and grants nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// `schedule.timeZone` is not in the zone data.
+    #[error(
+        "spec.schedule.timeZone: there is no time zone {0:?}; write an IANA name such as Europe/Berlin"
+    )]
+    UnknownTimeZone(String),
+    /// A window that cannot be read.
+    #[error("spec.schedule.windows[{index}]: {problem}")]
+    InvalidWindow {
+        /// Position in the list, from 0.
+        index: usize,
+        /// What is wrong and what to write.
+        problem: String,
+    },
+    /// A selector that cannot be read.
+    #[error("spec.nodeSelector: {0}")]
+    InvalidSelector(String),
+    /// A budget that is neither a number nor a percentage.
+    #[error("spec.budget.maxUnavailable: {0:?} is neither a number of nodes nor a percentage")]
+    InvalidBudget(String),
+    /// A check that no agent has.
+    #[error("spec.triggers.checks: unknown check {0:?}; write sentinel-file, or * for every check")]
+    UnknownCheck(String),
+}
+
+impl PolicyError {
+    /// Reason of the condition `Ready=False`.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownTimeZone(_) => "UnknownTimeZone",
+            Self::InvalidWindow { .. } => "InvalidWindow",
+            Self::InvalidSelector(_) => "InvalidSelector",
+            Self::InvalidBudget(_) => "InvalidBudget",
+            Self::UnknownCheck(_) => "UnknownCheck",
+        }
+    }
+}
+
+/// A policy that can be obeyed: parsed once, trusted afterwards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedPolicy {
+    /// The settings as written.
+    pub spec: RebootPolicySpec,
+    /// Time zone of the windows.
+    pub zone: TimeZone,
+    /// Windows in minutes of the day; empty means always open.
+    pub windows: Vec<DailyWindow>,
+    /// The budget before it meets the number of nodes.
+    pub budget: BudgetLimit,
+}
+
+/// A window on the days on which it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DailyWindow {
+    /// Start days; never empty.
+    pub days: Vec<Weekday>,
+    /// Start in minutes after midnight, 0 to 1439.
+    pub start_minute: u16,
+    /// End in minutes after midnight, 1 to 1440; at or below the start means the next day.
+    pub end_minute: u16,
+}
+
+/// `maxUnavailable` as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BudgetLimit {
+    /// That many nodes.
+    Count(usize),
+    /// That share of the nodes matched, 0 to 100.
+    Percent(u8),
+}
+
+impl BudgetLimit {
+    /// The number of nodes for `matched` nodes: rounded down, at least 1 unless 0 is written.
+    pub fn resolve(self, matched: usize) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(0) => 0,
+            Self::Percent(percent) => (matched.saturating_mul(usize::from(percent)) / 100).max(1),
+        }
+    }
+}
+
+impl ValidatedPolicy {
+    /// True when the policy's selector matches these labels.
+    pub fn selects<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        selector_matches(&self.spec.node_selector, label)
+    }
+
+    /// True when a need reported by `check` counts.
+    pub fn counts_check(&self, check: &str) -> bool {
+        self.spec
+            .triggers
+            .checks
+            .iter()
+            .any(|name| name == names::EVERY_CHECK || name == check)
+    }
+
+    /// True when the policy grants reboots by itself.
+    pub fn grants(&self) -> bool {
+        match self.spec.mode {
+            Mode::Automatic => true,
+            Mode::Observe => false,
+        }
+    }
+}
+
+/// Parses a policy.
+///
+/// # Errors
+/// The first field that cannot be obeyed.
+pub fn validate_policy(spec: &RebootPolicySpec) -> Result<ValidatedPolicy, PolicyError> {
+    let name = &spec.schedule.time_zone;
+    // `TimeZone::get` ignores case; a name must be spelled as the zone data spells it, else the
+    // same policy means nothing to other tools.
+    let zone = TimeZone::get(name)
+        .ok()
+        .filter(|zone| zone.iana_name() == Some(name.as_str()))
+        .ok_or_else(|| PolicyError::UnknownTimeZone(name.clone()))?;
+    let windows = spec
+        .schedule
+        .windows
+        .iter()
+        .enumerate()
+        .map(|(index, window)| {
+            parse_window(window).map_err(|problem| PolicyError::InvalidWindow { index, problem })
+        })
+        .collect::<Result<_, _>>()?;
+    check_selector(&spec.node_selector)?;
+    for check in &spec.triggers.checks {
+        if check != names::EVERY_CHECK && !names::CHECKS.iter().any(|(known, _)| known == check) {
+            return Err(PolicyError::UnknownCheck(check.clone()));
+        }
+    }
+    let budget = parse_budget(&spec.budget.max_unavailable)?;
+    Ok(ValidatedPolicy {
+        spec: spec.clone(),
+        zone,
+        windows,
+        budget,
+    })
+}
+
+fn parse_budget(value: &IntOrString) -> Result<BudgetLimit, PolicyError> {
+    let text = match value {
+        IntOrString::Int(count) => {
+            return usize::try_from(*count)
+                .map(BudgetLimit::Count)
+                .map_err(|_| PolicyError::InvalidBudget(count.to_string()));
+        }
+        IntOrString::String(text) => text,
+    };
+    text.strip_suffix('%')
+        .and_then(|number| number.parse::<u8>().ok())
+        .filter(|percent| *percent <= 100)
+        .map(BudgetLimit::Percent)
+        .ok_or_else(|| PolicyError::InvalidBudget(text.clone()))
+}
+
+fn parse_window(window: &Window) -> Result<DailyWindow, String> {
+    let (start_minute, end_minute) = match (&window.start, &window.end) {
+        (None, None) => (0, 24 * 60),
+        (Some(start), Some(end)) => (parse_minute(start, 23)?, parse_minute(end, 24)?),
+        (Some(_), None) | (None, Some(_)) => {
+            return Err("write both start and end, or neither for the whole day".to_owned());
+        }
+    };
+    if start_minute == end_minute {
+        return Err("start and end are the same, so the window has no length".to_owned());
+    }
+    let days = if window.days.is_empty() {
+        Weekday::ALL.to_vec()
+    } else {
+        window.days.clone()
+    };
+    // 00:00 as an end is the midnight after the start day.
+    let end_minute = if end_minute == 0 { 24 * 60 } else { end_minute };
+    Ok(DailyWindow {
+        days,
+        start_minute,
+        end_minute,
+    })
+}
+
+fn parse_minute(text: &str, hour_max: u16) -> Result<u16, String> {
+    let bad = || format!("{text:?} is not a time; write HH:MM from 00:00 to {hour_max}:59");
+    let (hour, minute) = text.split_once(':').ok_or_else(bad)?;
+    if hour.len() != 2 || minute.len() != 2 {
+        return Err(bad());
+    }
+    let (hour, minute): (u16, u16) = (
+        hour.parse().map_err(|_| bad())?,
+        minute.parse().map_err(|_| bad())?,
+    );
+    let total = hour * 60 + minute;
+    if hour > hour_max || minute > 59 || total > 24 * 60 {
+        return Err(bad());
+    }
+    Ok(total)
+}
+
+impl Weekday {
+    /// Monday to Sunday.
+    pub const ALL: [Self; 7] = [
+        Self::Mon,
+        Self::Tue,
+        Self::Wed,
+        Self::Thu,
+        Self::Fri,
+        Self::Sat,
+        Self::Sun,
+    ];
+}
+
+fn check_selector(selector: &LabelSelector) -> Result<(), PolicyError> {
+    for requirement in selector.match_expressions.iter().flatten() {
+        let values = requirement
+            .values
+            .as_ref()
+            .is_some_and(|values| !values.is_empty());
+        let fits = match requirement.operator.as_str() {
+            "In" | "NotIn" => values,
+            "Exists" | "DoesNotExist" => !values,
+            other => {
+                return Err(PolicyError::InvalidSelector(format!(
+                    "unknown operator {other:?}"
+                )));
+            }
+        };
+        if !fits {
+            return Err(PolicyError::InvalidSelector(format!(
+                "{} {}: In and NotIn need values, Exists and DoesNotExist take none",
+                requirement.key, requirement.operator
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// True when every requirement of the selector holds; the empty selector matches everything
+/// (Kubernetes' rule for `metav1.LabelSelector`).
+pub fn selector_matches<'a>(
+    selector: &LabelSelector,
+    label: impl Fn(&str) -> Option<&'a str>,
+) -> bool {
+    let labels = selector.match_labels.iter().flatten();
+    let expressions = selector.match_expressions.iter().flatten();
+    labels
+        .into_iter()
+        .all(|(key, value)| label(key) == Some(value.as_str()))
+        && expressions
+            .into_iter()
+            .all(|requirement| requirement_holds(requirement, label(&requirement.key)))
+}
+
+fn requirement_holds(requirement: &LabelSelectorRequirement, value: Option<&str>) -> bool {
+    let listed = |value: &str| requirement.values.iter().flatten().any(|one| one == value);
+    match requirement.operator.as_str() {
+        "In" => value.is_some_and(listed),
+        "NotIn" => !value.is_some_and(listed),
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        // Refused by `check_selector`; matching nothing is the safe reading.
+        _ => false,
+    }
+}

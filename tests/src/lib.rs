@@ -1,0 +1,15 @@
+//! Slipway's lab: real control planes, real machines and simulated hosts, for tests and the demo.
+//!
+//! Owns everything a test needs around the code under test.
+//! Never part of a release: nothing outside tests, the demo and `xtask` depends on it.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "test code: it reads the environment and the clock where it needs them, and tells the \
+              person at the terminal where the logs of a failed run are"
+)]
+
+pub mod cache;
+pub mod control_plane;
+pub mod process;
+pub mod wait;

@@ -1,0 +1,42 @@
+//! Waiting for a condition, with a bound and a message that says what was waited for.
+//!
+//! Called wherever the lab or a test would otherwise sleep.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(25);
+
+/// Polls a condition until it gives a value, and returns that value.
+///
+/// `Ok(None)` and errors both mean "not yet": a server that is starting or restarting refuses
+/// connections. The error of a wait that ran out names `what`, the bound and the last error seen.
+/// A poll that hangs is cut off with the bound.
+pub async fn wait_until<T, F, Fut>(what: &str, bound: Duration, mut condition: F) -> Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<Option<T>>>,
+{
+    let deadline = Instant::now() + bound;
+    let mut last = String::from("the condition never held");
+    loop {
+        match timeout(
+            deadline.saturating_duration_since(Instant::now()),
+            condition(),
+        )
+        .await
+        {
+            Ok(Ok(Some(value))) => return Ok(value),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => last = format!("last error: {error:#}"),
+            Err(_) => bail!("waited {bound:?} for {what}: the last look did not return ({last})"),
+        }
+        if Instant::now() + POLL >= deadline {
+            bail!("waited {bound:?} for {what}: {last}");
+        }
+        sleep(POLL).await;
+    }
+}
