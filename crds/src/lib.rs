@@ -5,6 +5,9 @@
 //! ([`validate`]). It never talks to a server, reads no clock and starts no task.
 //! The operator, the agent, the planner and the CLI all depend on it; it depends on none of them.
 
+#![allow(unreachable_pub, reason = "the derive for CRDs repeats each type in a private module")]
+
+pub mod drain_filter;
 pub mod duration;
 pub mod lease;
 pub mod ledger;

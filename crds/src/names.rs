@@ -32,6 +32,15 @@ pub const COMPONENT_OPERATOR: &str = "operator";
 /// Value of [`LABEL_COMPONENT`] on the agents' pods.
 pub const COMPONENT_AGENT: &str = "agent";
 
+/// Service account of the operator.
+pub const SERVICE_ACCOUNT_OPERATOR: &str = "slipway-operator";
+/// Service account of the agents.
+pub const SERVICE_ACCOUNT_AGENT: &str = "slipway-agent";
+/// Reason of the Node condition when nothing asks for a reboot.
+pub const REASON_NOT_REQUIRED: &str = "NoRebootRequired";
+/// Reason of the Node condition when a check failed: never the same as "not required".
+pub const REASON_CHECK_FAILED: &str = "CheckFailed";
+
 /// Checks that an agent has built in, with the reason that each gives the Node condition.
 pub const CHECKS: &[(&str, &str)] = &[("sentinel-file", "SentinelFile")];
 /// In `triggers.checks`: every check counts.

@@ -1,0 +1,18 @@
+//! How our programs talk to the API server and to the outside world.
+//!
+//! Owns what the operator, the agent and the CLI must do alike: clients without hidden retries
+//! ([`connect`]), calls with a bound and a class of error ([`call`]), the API server's own clock
+//! ([`server_time`]), the clocks of this machine ([`clock`]), the small HTTP server for probes and
+//! metrics ([`serve`]) and logs ([`telemetry`]).
+//! It decides nothing and knows none of our kinds.
+
+pub mod call;
+pub mod clock;
+pub mod connect;
+pub mod serve;
+pub mod server_time;
+pub mod telemetry;
+
+pub use call::{CallError, ErrorClass, bounded};
+pub use connect::{ConnectError, ConnectOptions, client, install_crypto_provider};
+pub use telemetry::chain;
