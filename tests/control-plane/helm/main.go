@@ -18,16 +18,16 @@ func main() {
 	// Field ownership must not depend on the file's name.
 	kube.ManagedFieldsManager = "helm"
 	command, err := helmcmd.NewRootCmd(os.Stdout, os.Args[1:], helmcmd.SetupLogging)
-	if err == nil {
-		err = command.Execute()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	if err == nil {
-		return
+	// It prints its errors itself.
+	if err := command.Execute(); err != nil {
+		var failure helmcmd.CommandError
+		if errors.As(err, &failure) && failure.ExitCode != 0 {
+			os.Exit(failure.ExitCode)
+		}
+		os.Exit(1)
 	}
-	fmt.Fprintln(os.Stderr, err)
-	var failure helmcmd.CommandError
-	if errors.As(err, &failure) && failure.ExitCode != 0 {
-		os.Exit(failure.ExitCode)
-	}
-	os.Exit(1)
 }
