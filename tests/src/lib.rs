@@ -12,4 +12,5 @@
 pub mod cache;
 pub mod control_plane;
 pub mod process;
+pub mod simulated;
 pub mod wait;

@@ -17,13 +17,15 @@ use tempfile::TempDir;
 
 pub mod apply;
 pub mod certificates;
+mod issuer;
 mod kubeconfig;
 mod options;
-mod ports;
+pub(crate) mod ports;
 mod servers;
 mod startup;
 mod tokens;
 
+pub use issuer::PodCredentials;
 pub use kubeconfig::install_crypto_provider;
 pub use options::ControlPlaneOptions;
 
@@ -132,6 +134,15 @@ impl ControlPlane {
             pod_uid,
         )
         .await
+    }
+
+    /// What a simulated kubelet needs to give its pods their credentials.
+    pub fn pod_credentials(&self) -> Result<PodCredentials> {
+        Ok(PodCredentials::new(
+            self.admin_client()?,
+            self.url(),
+            self.ca_pem(),
+        ))
     }
 
     /// The certificate of the authority, in PEM.

@@ -42,7 +42,8 @@ impl Ports {
     }
 }
 
-fn free_port() -> Result<(u16, TcpListener)> {
+/// A port that was free a moment ago, with the listener that holds it until it is dropped.
+pub(crate) fn free_port() -> Result<(u16, TcpListener)> {
     for _ in 0..ATTEMPTS {
         // Every RandomState has keys of its own: its hash of nothing is a random number.
         let random = RandomState::new().build_hasher().finish();
