@@ -13,7 +13,20 @@ use crate::{RebootLease, RebootLedger, RebootPolicy};
 const LABEL_NAME_MAX: u32 = 317;
 const LABEL_VALUE_MAX: u32 = 63;
 
+/// Kubernetes' own rule for label names; a selector with another one matches no node, silently.
+const LABEL_NAME: &str = "matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')";
+const LABEL_NAME_FIX: &str =
+    "no node has such a label: write a label name such as pool or example.com/pool";
+
 pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
+    let label_value = json_schema!({
+        "type": "string",
+        "maxLength": LABEL_VALUE_MAX,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",
+            "message": "no label has such a value: write letters, digits, and - _ . between them",
+        }],
+    });
     json_schema!({
         "type": "object",
         "properties": {
@@ -21,7 +34,11 @@ pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
                 "type": "object",
                 "description": "Labels that a node must have, with these values.",
                 "maxProperties": 16,
-                "additionalProperties": {"type": "string", "maxLength": LABEL_VALUE_MAX},
+                "additionalProperties": label_value,
+                "x-kubernetes-validations": [{
+                    "rule": format!("self.all(name, size(name) <= {LABEL_NAME_MAX} && name.{LABEL_NAME})"),
+                    "message": LABEL_NAME_FIX,
+                }],
             },
             "matchExpressions": {
                 "type": "array",
@@ -31,11 +48,16 @@ pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
                     "type": "object",
                     "required": ["key", "operator"],
                     "properties": {
-                        "key": {"type": "string", "description": "The label.", "minLength": 1, "maxLength": LABEL_NAME_MAX},
+                        "key": {
+                            "type": "string", "description": "The label.", "minLength": 1, "maxLength": LABEL_NAME_MAX,
+                            "x-kubernetes-validations": [{
+                                "rule": format!("self.{LABEL_NAME}"), "message": LABEL_NAME_FIX,
+                            }],
+                        },
                         "operator": {"type": "string", "description": "How the label is compared.", "enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
                         "values": {
                             "type": "array", "description": "For In and NotIn: the values.", "maxItems": 32,
-                            "items": {"type": "string", "maxLength": LABEL_VALUE_MAX},
+                            "items": label_value,
                         },
                     },
                     "x-kubernetes-validations": [{
