@@ -14,7 +14,8 @@ const LABEL_NAME_MAX: u32 = 317;
 const LABEL_VALUE_MAX: u32 = 63;
 
 /// Kubernetes' own rule for label names; a selector with another one matches no node, silently.
-const LABEL_NAME: &str = "matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')";
+const LABEL_NAME: &str =
+    "matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')";
 const LABEL_NAME_FIX: &str =
     "no node has such a label: write a label name such as pool or example.com/pool";
 
