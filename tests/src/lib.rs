@@ -10,7 +10,11 @@
 )]
 
 pub mod cache;
+pub mod chart;
 pub mod control_plane;
+pub mod demo;
+pub mod images;
+pub mod machines;
 pub mod process;
 pub mod simulated;
 pub mod wait;

@@ -124,11 +124,16 @@ impl Process {
         matches!(self.supervisor.try_wait(), Ok(None))
     }
 
+    /// The exit status, if the program has ended by itself; exit code 128+N stands for signal N.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        self.supervisor.try_wait().context("failed to wait")
+    }
+
     /// Waits for the program to end by itself; exit code 128+N stands for signal N.
     pub async fn wait(&mut self, bound: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + bound;
         loop {
-            if let Some(status) = self.supervisor.try_wait().context("failed to wait")? {
+            if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
             if Instant::now() >= deadline {

@@ -1,0 +1,43 @@
+//! The machines of the lab, and Slipway on them: real kubelets, real reboots.
+//!
+//! Each scenario is one function in a file of its own, and is listed here. They run one after
+//! another, in one network namespace; arguments choose those whose name contains one of them.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "this is a test runner: it prints, and a panic fails the scenario"
+)]
+
+mod kubelets;
+mod leftovers;
+mod reboots;
+
+use std::process::ExitCode;
+
+use slipway_lab::machines::suite::{Scenario, run, scenario};
+
+fn main() -> ExitCode {
+    if let Some(code) = leftovers::child() {
+        return code;
+    }
+    let scenarios: Vec<Scenario> = vec![
+        scenario(
+            "four_machines_boot_at_once",
+            reboots::four_machines_boot_at_once,
+        ),
+        scenario(
+            "a_reboot_gives_a_new_boot_id_and_keeps_the_disk",
+            reboots::a_reboot_gives_a_new_boot_id_and_keeps_the_disk,
+        ),
+        scenario(
+            "a_killed_test_leaves_nothing_behind",
+            leftovers::a_killed_test_leaves_nothing_behind,
+        ),
+        scenario(
+            "kubelets_run_a_workload_and_come_back_from_a_reboot",
+            kubelets::kubelets_run_a_workload_and_come_back_from_a_reboot,
+        ),
+    ];
+    run("machines", scenarios)
+}
