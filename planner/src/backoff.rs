@@ -1,0 +1,83 @@
+//! Pauses after failures, and the guard against a node that reboots for ever.
+
+use jiff::{SignedDuration, Timestamp};
+use slipway_api::{Phase, RebootLease};
+
+use crate::limits::{
+    BACKOFF_DOUBLINGS_MAX, BACKOFF_FAILED, BACKOFF_INEFFECTIVE, BACKOFF_MAX, BACKOFF_NOT_REBOOTED,
+    REBOOTS_MAX, REBOOTS_PERIOD,
+};
+use crate::reason::Reason;
+
+/// When a lease in a terminal phase ended.
+pub fn ended_at(lease: &RebootLease) -> Option<Timestamp> {
+    let status = lease.status.as_ref()?;
+    status
+        .transitions
+        .iter()
+        .rev()
+        .find(|transition| transition.phase == status.phase)
+        .map(|transition| transition.at.0)
+}
+
+/// The pause that a failed lease still has to keep, if any.
+pub fn pause(lease: &RebootLease, now: Timestamp) -> Option<Reason> {
+    let status = lease.status.as_ref()?;
+    if status.phase != Phase::Failed {
+        return None;
+    }
+    let earlier = status
+        .history
+        .iter()
+        .take_while(|outcome| outcome.phase == Phase::Failed)
+        .count();
+    let failures = earlier + 1;
+    let first = first_pause(&status.reason)?;
+    let doublings = u32::try_from(earlier)
+        .unwrap_or(u32::MAX)
+        .min(BACKOFF_DOUBLINGS_MAX);
+    let length = first
+        .saturating_mul(2_i32.saturating_pow(doublings))
+        .min(BACKOFF_MAX);
+    // Without a time of ending the pause counts from now: later is the safe side.
+    let until = ended_at(lease).unwrap_or(now).saturating_add(length).ok()?;
+    (now < until).then_some(Reason::BackingOff { until, failures })
+}
+
+/// The first pause after a failure; `None` for endings that are nobody's failure.
+fn first_pause(reason: &str) -> Option<SignedDuration> {
+    match reason {
+        "NoLongerNeeded" | "RebootedElsewhere" => None,
+        "Ineffective" => Some(BACKOFF_INEFFECTIVE),
+        "NotRebooted" | "RebootRefused" => Some(BACKOFF_NOT_REBOOTED),
+        _ => Some(BACKOFF_FAILED),
+    }
+}
+
+/// True when an outcome means that the node really was rebooted by us.
+fn was_rebooted(phase: Phase, reason: &str) -> bool {
+    phase == Phase::Completed || (phase == Phase::Failed && reason == "Ineffective")
+}
+
+/// The loop guard: as many reboots within the period as there may be.
+pub fn loop_guard(lease: &RebootLease, now: Timestamp) -> Option<Reason> {
+    let status = lease.status.as_ref()?;
+    let present = was_rebooted(status.phase, &status.reason)
+        .then(|| ended_at(lease))
+        .flatten();
+    let past = status
+        .history
+        .iter()
+        .filter(|outcome| was_rebooted(outcome.phase, &outcome.reason))
+        .map(|outcome| outcome.at.0);
+    let mut recent: Vec<Timestamp> = present
+        .into_iter()
+        .chain(past)
+        .filter(|at| now.duration_since(*at) < REBOOTS_PERIOD)
+        .collect();
+    recent.sort();
+    // The oldest of the newest REBOOTS_MAX has to leave the period.
+    let index = recent.len().checked_sub(REBOOTS_MAX)?;
+    let until = recent.get(index)?.saturating_add(REBOOTS_PERIOD).ok()?;
+    Some(Reason::TooManyReboots { until })
+}

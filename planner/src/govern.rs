@@ -1,0 +1,87 @@
+//! Which policy a node obeys: the highest priority wins, a tie leaves the node alone.
+
+use slipway_api::lease::PolicyReference;
+
+use crate::reason::Reason;
+use crate::snapshot::{NodeView, PolicyView, Snapshot};
+
+/// Which policy a node obeys.
+#[derive(Clone, Copy, Debug)]
+pub enum Governance<'a> {
+    /// None selects it.
+    None,
+    /// This one.
+    Policy(&'a PolicyView),
+    /// Several of the same, highest priority.
+    Conflict,
+}
+
+impl<'a> Governance<'a> {
+    /// The policy, if there is exactly one.
+    pub fn policy(self) -> Option<&'a PolicyView> {
+        match self {
+            Self::Policy(policy) => Some(policy),
+            Self::None | Self::Conflict => None,
+        }
+    }
+
+    /// The same as a reference.
+    pub fn reference(self) -> Option<PolicyReference> {
+        self.policy().map(PolicyView::reference)
+    }
+}
+
+impl PolicyView {
+    /// By name and UID.
+    pub fn reference(&self) -> PolicyReference {
+        PolicyReference {
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+        }
+    }
+
+    /// True when the policy selects the node. One that cannot be parsed still selects by its
+    /// selector, so that a broken policy never hands its nodes to another one.
+    pub fn selects(&self, node: &NodeView) -> bool {
+        slipway_api::validate::selector_matches(&self.spec.node_selector, |key| {
+            node.labels.get(key).map(String::as_str)
+        })
+    }
+}
+
+/// Policies that select the node with the highest priority among those that do, by name.
+pub fn candidates<'a>(snapshot: &'a Snapshot, node: &NodeView) -> Vec<&'a PolicyView> {
+    let selecting: Vec<&PolicyView> = snapshot
+        .policies
+        .iter()
+        .filter(|policy| !policy.deleting && policy.selects(node))
+        .collect();
+    let highest = selecting.iter().map(|policy| policy.spec.priority).max();
+    let mut top: Vec<&PolicyView> = selecting
+        .into_iter()
+        .filter(|policy| Some(policy.spec.priority) == highest)
+        .collect();
+    top.sort_by(|a, b| a.name.cmp(&b.name));
+    top
+}
+
+/// Which policy the node obeys.
+pub fn governance<'a>(snapshot: &'a Snapshot, node: &NodeView) -> Governance<'a> {
+    match candidates(snapshot, node).as_slice() {
+        [] => Governance::None,
+        [policy] => Governance::Policy(policy),
+        [_, _, ..] => Governance::Conflict,
+    }
+}
+
+/// Why no single policy governs the node, if none does.
+pub fn refusal(snapshot: &Snapshot, node: &NodeView) -> Option<Reason> {
+    let top = candidates(snapshot, node);
+    match top.as_slice() {
+        [] => Some(Reason::NoPolicy),
+        [_] => None,
+        [_, _, ..] => Some(Reason::PolicyConflict {
+            policies: top.iter().map(|policy| policy.name.clone()).collect(),
+        }),
+    }
+}

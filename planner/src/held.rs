@@ -1,0 +1,303 @@
+//! A node that holds a slot: what happens to its reboot next.
+
+use jiff::Timestamp;
+use slipway_api::lease::Grant;
+use slipway_api::{Phase, RebootLease, Slot};
+
+use crate::action::{Action, FreeBecause};
+use crate::clear;
+use crate::limits::{ACCEPT_LIMIT, CLEAR_REFRESH, GONE_NODE_KEEPS_SLOT};
+use crate::reason::Reason;
+use crate::snapshot::{CordonState, Gap, NodeView, Snapshot};
+use crate::verify::{self, Conclusion};
+
+/// What one slot needs now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) actions: Vec<Action>,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) wakes: Vec<Timestamp>,
+}
+
+impl Held {
+    fn because(reason: Reason) -> Self {
+        Self {
+            reason: Some(reason),
+            ..Self::default()
+        }
+    }
+
+    fn act(action: Action, reason: Reason) -> Self {
+        Self {
+            actions: vec![action],
+            reason: Some(reason),
+            wakes: Vec::new(),
+        }
+    }
+}
+
+/// How long a drained node without its second key waits before it is looked at again: nothing but
+/// time announces that the last pod has gone or a doubt is resolved.
+const RETRY_CLEAR: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+
+/// Decides for one slot.
+pub(crate) fn step(snapshot: &Snapshot, slot: &Slot, now: Timestamp) -> Held {
+    let node = snapshot
+        .nodes
+        .get(&slot.node)
+        .filter(|node| node.uid == slot.node_uid);
+    let Some(node) = node else {
+        return without_node(snapshot, slot, now);
+    };
+    let lease = snapshot.leases.get(&slot.node);
+    let Some(lease) = lease.filter(|lease| speaks_for(lease, slot)) else {
+        if is_unsynced(snapshot) {
+            return Held::because(Reason::AnswerOwed);
+        }
+        return Held::act(
+            Action::DemandAnswer { slot: slot.clone() },
+            Reason::AnswerOwed,
+        );
+    };
+    if lease.is_over(slot.fence) {
+        return over(slot, node);
+    }
+    match lease
+        .spec
+        .grant
+        .as_ref()
+        .filter(|grant| grant.fence == slot.fence)
+    {
+        Some(grant) => granted(snapshot, node, lease, grant, now),
+        // Found without its grant: voided, never granted late and never freed as "missing" (G3).
+        None => revoke(slot, Reason::Voided),
+    }
+}
+
+/// The lease may speak for the slot: it is the one the slot was made for, or one that was made
+/// anew and has been asked (faults.md Q1).
+fn speaks_for(lease: &RebootLease, slot: &Slot) -> bool {
+    lease.spec.node_uid == slot.node_uid
+        && (lease.metadata.uid.as_deref() == Some(slot.lease_uid.as_str())
+            || (lease.accepted_fence() >= slot.fence && lease.granted_fence() >= slot.fence))
+}
+
+fn is_unsynced(snapshot: &Snapshot) -> bool {
+    snapshot
+        .gaps
+        .iter()
+        .any(|gap| matches!(gap, Gap::Unsynced { .. } | Gap::Undecodable { .. }))
+}
+
+fn without_node(snapshot: &Snapshot, slot: &Slot, now: Timestamp) -> Held {
+    let Some(since) = snapshot.gone.get(&slot.node_uid) else {
+        return Held::because(Reason::SlotHeld);
+    };
+    let due = since
+        .saturating_add(GONE_NODE_KEEPS_SLOT)
+        .unwrap_or(Timestamp::MAX);
+    if now < due {
+        return Held {
+            wakes: vec![due],
+            ..Held::because(Reason::SlotHeld)
+        };
+    }
+    let free = Action::FreeSlot {
+        slot: slot.clone(),
+        because: FreeBecause::NodeGone,
+    };
+    Held::act(free, Reason::SlotHeld)
+}
+
+fn over(slot: &Slot, node: &NodeView) -> Held {
+    match node.cordon {
+        CordonState::Absent => Held::act(
+            Action::FreeSlot {
+                slot: slot.clone(),
+                because: FreeBecause::Over,
+            },
+            Reason::SlotHeld,
+        ),
+        // The agent removes it; until then the node is down because of us (S1b).
+        CordonState::Ours(_) | CordonState::Unreadable => Held::because(Reason::SlotHeld),
+    }
+}
+
+fn revoke(slot: &Slot, reason: Reason) -> Held {
+    let action = Action::Revoke {
+        node: slot.node.clone(),
+        fence: slot.fence,
+        reason: reason.clone(),
+    };
+    Held::act(action, reason)
+}
+
+/// A grant that is not over.
+fn granted(
+    snapshot: &Snapshot,
+    node: &NodeView,
+    lease: &RebootLease,
+    grant: &Grant,
+    now: Timestamp,
+) -> Held {
+    let fence = grant.fence;
+    if lease.is_revoked(fence) {
+        // Accepted, else it would be over: the agent undoes and says so.
+        return Held::because(revoked_reason(lease));
+    }
+    let call_off = |reason: Reason| {
+        let action = Action::Revoke {
+            node: node.name.clone(),
+            fence,
+            reason: reason.clone(),
+        };
+        Held::act(action, reason)
+    };
+    let refusal = || refusal(snapshot, node, lease, now);
+    match lease.phase() {
+        Phase::Pending | Phase::Granted | Phase::Completed | Phase::Aborted | Phase::Failed => {
+            match refusal().or_else(|| unaccepted(lease, grant, now)) {
+                Some(reason) => call_off(reason),
+                None => waiting_for_agent(node, lease, grant),
+            }
+        }
+        Phase::Draining => refusal().map_or_else(|| Held::because(Reason::Draining), call_off),
+        Phase::Drained => refusal().map_or_else(|| drained(node, lease, fence, now), call_off),
+        Phase::Rebooting => away(lease, grant, now, Reason::Rebooting),
+        Phase::Rebooted => rebooted(node, lease, grant, now),
+    }
+}
+
+/// The definite no, in the words of what happened to the policy.
+fn refusal(
+    snapshot: &Snapshot,
+    node: &NodeView,
+    lease: &RebootLease,
+    now: Timestamp,
+) -> Option<Reason> {
+    let reason = clear::refusal(snapshot, node, now)?;
+    let granted_by = lease.spec.policy.as_ref();
+    let gone = granted_by.filter(|policy| {
+        !snapshot
+            .policies
+            .iter()
+            .any(|present| present.uid == policy.uid && !present.deleting)
+    });
+    match (&reason, gone) {
+        (Reason::NoPolicy, Some(policy)) => Some(Reason::PolicyDeleted {
+            policy: policy.name.clone(),
+        }),
+        _ => Some(reason),
+    }
+}
+
+fn revoked_reason(lease: &RebootLease) -> Reason {
+    lease
+        .spec
+        .revoke
+        .as_ref()
+        .map_or(Reason::Voided, |revoke| Reason::Ended {
+            reason: revoke.reason.clone(),
+            message: revoke.message.clone(),
+        })
+}
+
+/// Why a grant that was not accepted yet is called off.
+fn unaccepted(lease: &RebootLease, grant: &Grant, now: Timestamp) -> Option<Reason> {
+    let journal = lease
+        .status
+        .as_ref()
+        .map_or(0, |status| status.journal_fence);
+    if journal >= grant.fence {
+        return Some(Reason::JournalAhead);
+    }
+    (now.duration_since(grant.granted_at.0) >= ACCEPT_LIMIT).then_some(Reason::AgentSilent)
+}
+
+fn waiting_for_agent(node: &NodeView, lease: &RebootLease, grant: &Grant) -> Held {
+    let deadline = grant
+        .granted_at
+        .0
+        .saturating_add(ACCEPT_LIMIT)
+        .unwrap_or(Timestamp::MAX);
+    let actions = if lease.phase() == Phase::Pending {
+        vec![Action::ShowPhase {
+            node: node.name.clone(),
+            phase: Phase::Granted,
+        }]
+    } else {
+        Vec::new()
+    };
+    Held {
+        actions,
+        reason: Some(Reason::Granted),
+        wakes: vec![deadline],
+    }
+}
+
+fn drained(node: &NodeView, lease: &RebootLease, fence: i64, now: Timestamp) -> Held {
+    let turned = lease
+        .spec
+        .clear
+        .as_ref()
+        .filter(|clear| clear.fence == fence);
+    let clear = Action::Clear {
+        node: node.name.clone(),
+        fence,
+    };
+    let Some(turned) = turned else {
+        let again = now.saturating_add(RETRY_CLEAR).unwrap_or(Timestamp::MAX);
+        return Held {
+            wakes: vec![again],
+            ..Held::act(clear, Reason::Drained)
+        };
+    };
+    let due = turned
+        .at
+        .0
+        .saturating_add(CLEAR_REFRESH)
+        .unwrap_or(Timestamp::MAX);
+    if now < due {
+        return Held {
+            wakes: vec![due],
+            ..Held::because(Reason::Drained)
+        };
+    }
+    let again = now.saturating_add(RETRY_CLEAR).unwrap_or(Timestamp::MAX);
+    Held {
+        wakes: vec![again],
+        ..Held::act(clear, Reason::Drained)
+    }
+}
+
+fn away(lease: &RebootLease, grant: &Grant, now: Timestamp, reason: Reason) -> Held {
+    if let Some(since) = verify::stuck_since(lease, now) {
+        return Held::because(Reason::Stuck { since });
+    }
+    let committed = lease
+        .status
+        .iter()
+        .flat_map(|status| status.transitions.iter().rev())
+        .find(|entry| entry.phase == Phase::Rebooting)
+        .map(|entry| entry.at.0);
+    let wakes = committed.map(|at| verify::stuck_at(at, grant.reboot.timeout.signed()));
+    Held {
+        wakes: wakes.into_iter().collect(),
+        ..Held::because(reason)
+    }
+}
+
+fn rebooted(node: &NodeView, lease: &RebootLease, grant: &Grant, now: Timestamp) -> Held {
+    let mut held = away(lease, grant, now, Reason::Verifying);
+    match verify::judge(lease, node, now) {
+        Conclusion::Complete | Conclusion::Fail(_) => {
+            held.actions.push(Action::Conclude {
+                node: node.name.clone(),
+                fence: grant.fence,
+            });
+            held.reason = Some(Reason::Verifying);
+        }
+        Conclusion::Wait { until } => held.wakes.extend(until),
+    }
+    held
+}

@@ -1,0 +1,66 @@
+//! Every constant that bounds a decision, with the reason for its value.
+
+use jiff::SignedDuration;
+
+/// A grant that no agent has accepted after this long is revoked: the agent is absent or broken,
+/// and the slot is wanted by others (faults.md F14). Over at once, because it was never accepted.
+pub const ACCEPT_LIMIT: SignedDuration = SignedDuration::from_mins(5);
+
+/// A window must stay open for this long after the second key is turned: the key is valid for 60 s
+/// and the call follows within 60 s, so no reboot starts in a closed window (faults.md S4).
+pub const WINDOW_LEFT_AT_CLEAR: SignedDuration = SignedDuration::from_secs(120);
+
+/// The second key is turned again when it is this old: a third of the 60 s for which it is valid,
+/// so two refreshes may be lost before an agent finds it stale.
+pub const CLEAR_REFRESH: SignedDuration = SignedDuration::from_secs(20);
+
+/// A node whose object is gone keeps its slot for this long after that was seen: a reboot call
+/// may still be under way (faults.md Q14).
+pub const GONE_NODE_KEEPS_SLOT: SignedDuration = SignedDuration::from_secs(120);
+
+/// After a lost ledger was rebuilt, nothing is granted for this long, so that agents can report
+/// fences that the leases do not show (faults.md Q16).
+pub const REBUILT_LEDGER_WAITS: SignedDuration = SignedDuration::from_secs(120);
+
+/// An agent that has not committed gives up by itself this long after its drain should have ended.
+pub const NOT_AFTER_MARGIN: SignedDuration = SignedDuration::from_mins(30);
+
+/// The same where the drain has no limit (`drain.timeout: 0s`).
+pub const NOT_AFTER_WITHOUT_LIMIT: SignedDuration = SignedDuration::from_hours(24);
+
+/// Reboots of one node in [`REBOOTS_PERIOD`]: a trigger that no reboot clears must not make a node
+/// reboot for ever (faults.md S7, F10).
+pub const REBOOTS_MAX: usize = 3;
+
+/// See [`REBOOTS_MAX`].
+pub const REBOOTS_PERIOD: SignedDuration = SignedDuration::from_hours(24);
+
+/// First pause after a reboot that left the need in place.
+pub const BACKOFF_INEFFECTIVE: SignedDuration = SignedDuration::from_hours(1);
+
+/// First pause after any other failure.
+pub const BACKOFF_FAILED: SignedDuration = SignedDuration::from_mins(5);
+
+/// First pause after a reboot call that was refused or lost: nothing was disturbed but pods.
+pub const BACKOFF_NOT_REBOOTED: SignedDuration = SignedDuration::from_mins(1);
+
+/// No pause is longer.
+pub const BACKOFF_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// Most doublings of a pause: bounds the exponent (Brupop's has no bound and overflows, H2).
+pub const BACKOFF_DOUBLINGS_MAX: u32 = 10;
+
+/// The planner looks this many days back and ahead for windows: a weekly window recurs within 7,
+/// one that crosses midnight started the day before, and two days cover every zone's offset.
+pub const WINDOW_DAYS_BACK: i64 = 2;
+/// See [`WINDOW_DAYS_BACK`].
+pub const WINDOW_DAYS_AHEAD: i64 = 9;
+
+const _: () = assert!(
+    CLEAR_REFRESH.as_secs() * 3 <= 60,
+    "a key would go stale between refreshes"
+);
+const _: () = assert!(
+    WINDOW_LEFT_AT_CLEAR.as_secs() >= 60 + 60,
+    "a call could leave the window"
+);

@@ -1,0 +1,257 @@
+//! Why: the one enum behind lease status, conditions, events, metric labels, CLI and documents.
+
+use jiff::Timestamp;
+use slipway_api::lease::WaitingFor;
+
+use crate::snapshot::Gap;
+
+/// Why a node is where it is, or why a reboot was called off.
+///
+/// [`Reason::code`] is the word in status and metrics; `Display` is the sentence, which ends with
+/// what clears it where something has to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Nothing asks for a reboot.
+    NotRequired,
+    /// The agent has not reported yet.
+    NotReported,
+    /// A check on the host failed.
+    CheckFailed {
+        /// The agent's words.
+        message: String,
+    },
+    /// No policy selects the node.
+    NoPolicy,
+    /// The policy does not count the check that asks.
+    CheckNotCounted {
+        /// The policy.
+        policy: String,
+        /// Reason of the condition.
+        check: String,
+    },
+    /// Several policies of the same priority select the node.
+    PolicyConflict {
+        /// Their names, sorted.
+        policies: Vec<String>,
+    },
+    /// The policy cannot be obeyed.
+    PolicyInvalid {
+        /// The policy.
+        policy: String,
+        /// Which field, and why.
+        message: String,
+    },
+    /// The policy that granted is gone.
+    PolicyDeleted {
+        /// The policy.
+        policy: String,
+    },
+    /// The policy only observes.
+    ObserveMode {
+        /// The policy.
+        policy: String,
+    },
+    /// The policy is paused.
+    PolicyPaused {
+        /// The policy.
+        policy: String,
+    },
+    /// Everything is paused.
+    LedgerPaused,
+    /// No window is open, or not for long enough.
+    WindowClosed {
+        /// The policy.
+        policy: String,
+        /// When the next one opens.
+        opens: Option<Timestamp>,
+    },
+    /// As many nodes are unavailable as may be.
+    BudgetUsed {
+        /// The policy.
+        policy: String,
+        /// Nodes unavailable or being rebooted.
+        in_use: usize,
+        /// The budget as a number.
+        allowed: usize,
+    },
+    /// Another control-plane node is being rebooted.
+    ControlPlaneBusy {
+        /// That node.
+        node: String,
+    },
+    /// Another control-plane node is not Ready.
+    ControlPlaneNotReady {
+        /// That node.
+        node: String,
+    },
+    /// The ledger holds as many slots as it can.
+    LedgerFull,
+    /// The ledger was rebuilt a moment ago.
+    LedgerRebuilt {
+        /// When grants start again.
+        until: Timestamp,
+    },
+    /// The ledger is missing or unreadable.
+    LedgerMissing,
+    /// Something could not be observed.
+    NotObserved {
+        /// What.
+        gap: Gap,
+    },
+    /// No Ready agent runs on the node.
+    AgentNotReady,
+    /// The node is not Ready.
+    NodeNotReady,
+    /// The node is being deleted.
+    NodeDeleting,
+    /// The lease still speaks of a node that was deleted and made anew.
+    LeaseOfFormerNode,
+    /// A pause after failures.
+    BackingOff {
+        /// Until when.
+        until: Timestamp,
+        /// Failures in a row.
+        failures: usize,
+    },
+    /// Rebooted as often as a node may be in a day.
+    TooManyReboots {
+        /// When the next one may be.
+        until: Timestamp,
+    },
+    /// Others are first; one node per pass and policy.
+    NextInLine {
+        /// Who goes first.
+        after: String,
+    },
+    /// A slot of an earlier reboot is being given back.
+    SlotHeld,
+    /// Granted; the agent has not accepted yet.
+    Granted,
+    /// The agent drains the node.
+    Draining,
+    /// Drained; the checks before the second key are under way.
+    Drained,
+    /// Pods that have to move are still, or again, on the node.
+    PodsLeft {
+        /// How many.
+        count: usize,
+        /// One of them, as namespace/name.
+        example: String,
+    },
+    /// The reboot has been called.
+    Rebooting,
+    /// Rebooted; waiting for the node to be Ready for long enough.
+    Verifying,
+    /// The node should be back and is not. Its slot stays held.
+    Stuck {
+        /// Since when it has been away.
+        since: Timestamp,
+    },
+    /// The agent did not accept in time.
+    AgentSilent,
+    /// A slot without its grant was found; it is called off, never granted late.
+    Voided,
+    /// The lease was deleted while its reboot was under way; the agent's answer is awaited.
+    AnswerOwed,
+    /// The agent's journal has committed a fence at or above the granted one.
+    JournalAhead,
+    /// Rebooted, and the need is still there.
+    Ineffective,
+    /// Rebooted and verified.
+    Verified,
+    /// Nothing asks for the reboot any more.
+    NoLongerNeeded,
+    /// The last reboot ended as its status says.
+    Ended {
+        /// The status' own word.
+        reason: String,
+        /// The status' own sentence.
+        message: String,
+    },
+}
+
+impl Reason {
+    /// The word in status, events and metric labels.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotRequired => "NotRequired",
+            Self::NotReported => "NotReported",
+            Self::CheckFailed { .. } => "CheckFailed",
+            Self::NoPolicy => "NoPolicy",
+            Self::CheckNotCounted { .. } => "CheckNotCounted",
+            Self::PolicyConflict { .. } => "PolicyConflict",
+            Self::PolicyInvalid { .. } => "PolicyInvalid",
+            Self::PolicyDeleted { .. } => "PolicyDeleted",
+            Self::ObserveMode { .. } => "ObserveMode",
+            Self::PolicyPaused { .. } => "PolicyPaused",
+            Self::LedgerPaused => "LedgerPaused",
+            Self::WindowClosed { .. } => "WindowClosed",
+            Self::BudgetUsed { .. } => "BudgetUsed",
+            Self::ControlPlaneBusy { .. } => "ControlPlaneBusy",
+            Self::ControlPlaneNotReady { .. } => "ControlPlaneNotReady",
+            Self::LedgerFull => "LedgerFull",
+            Self::LedgerRebuilt { .. } => "LedgerRebuilt",
+            Self::LedgerMissing => "LedgerMissing",
+            Self::NotObserved { .. } => "NotObserved",
+            Self::AgentNotReady => "AgentNotReady",
+            Self::NodeNotReady => "NodeNotReady",
+            Self::NodeDeleting => "NodeDeleting",
+            Self::LeaseOfFormerNode => "LeaseOfFormerNode",
+            Self::BackingOff { .. } => "BackingOff",
+            Self::TooManyReboots { .. } => "TooManyReboots",
+            Self::NextInLine { .. } => "NextInLine",
+            Self::SlotHeld => "SlotHeld",
+            Self::Granted => "Granted",
+            Self::Draining => "Draining",
+            Self::Drained => "Drained",
+            Self::PodsLeft { .. } => "PodsLeft",
+            Self::Rebooting => "Rebooting",
+            Self::Verifying => "Verifying",
+            Self::Stuck { .. } => "Stuck",
+            Self::AgentSilent => "AgentSilent",
+            Self::Voided => "Voided",
+            Self::AnswerOwed => "AnswerOwed",
+            Self::JournalAhead => "JournalAhead",
+            Self::Ineffective => "Ineffective",
+            Self::Verified => "Verified",
+            Self::NoLongerNeeded => "NoLongerNeeded",
+            Self::Ended { .. } => "Ended",
+        }
+    }
+
+    /// True when it says that something could not be known, as opposed to a definite no: a drained
+    /// node then waits instead of being called off (faults.md G8).
+    pub const fn is_doubt(&self) -> bool {
+        matches!(
+            self,
+            Self::NotObserved { .. } | Self::LedgerMissing | Self::PodsLeft { .. }
+        )
+    }
+
+    /// What the reason is about, for `status.waitingFor[].object`.
+    pub fn object(&self) -> String {
+        match self {
+            Self::CheckNotCounted { policy, .. }
+            | Self::PolicyInvalid { policy, .. }
+            | Self::PolicyDeleted { policy }
+            | Self::ObserveMode { policy }
+            | Self::PolicyPaused { policy }
+            | Self::WindowClosed { policy, .. }
+            | Self::BudgetUsed { policy, .. } => policy.clone(),
+            Self::PolicyConflict { policies } => policies.join(","),
+            Self::ControlPlaneBusy { node } | Self::ControlPlaneNotReady { node } => node.clone(),
+            Self::NextInLine { after } => after.clone(),
+            Self::PodsLeft { example, .. } => example.clone(),
+            _ => String::new(),
+        }
+    }
+
+    /// As an entry of `status.waitingFor`.
+    pub fn waiting_for(&self) -> WaitingFor {
+        WaitingFor {
+            kind: self.code().to_owned(),
+            object: self.object(),
+            message: self.to_string(),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Each reason as a sentence, which ends with what clears it where something has to.
+
+use std::fmt;
+
+use crate::reason::Reason;
+use crate::snapshot::Gap;
+
+impl fmt::Display for Reason {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one sentence per reason, and a table of them reads best whole"
+    )]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRequired => f.write_str("nothing asks for a reboot"),
+            Self::NotReported => f.write_str("no agent has reported on this node yet"),
+            Self::CheckFailed { message } => write!(f, "a check on the host failed: {message}"),
+            Self::NoPolicy => f.write_str(
+                "a reboot is required, but no RebootPolicy selects this node; label it or write a policy",
+            ),
+            Self::CheckNotCounted { policy, check } => write!(
+                f,
+                "{check} asks for a reboot, but policy {policy} does not count it (spec.triggers.checks)"
+            ),
+            Self::PolicyConflict { policies } => write!(
+                f,
+                "policies {} select this node with the same priority; give one a higher spec.priority",
+                policies.join(" and ")
+            ),
+            Self::PolicyInvalid { policy, message } => {
+                write!(f, "policy {policy} cannot be obeyed: {message}")
+            }
+            Self::PolicyDeleted { policy } => write!(f, "policy {policy} was deleted"),
+            Self::ObserveMode { policy } => {
+                write!(f, "policy {policy} only observes (spec.mode: Observe)")
+            }
+            Self::PolicyPaused { policy } => write!(f, "policy {policy} is paused (spec.paused)"),
+            Self::LedgerPaused => {
+                f.write_str("all reboots are paused (spec.paused of RebootLedger cluster)")
+            }
+            Self::WindowClosed { policy, opens: Some(opens) } => {
+                write!(f, "no window of policy {policy} is open; the next opens at {opens}")
+            }
+            Self::WindowClosed { policy, opens: None } => {
+                write!(f, "no window of policy {policy} is open, and none comes")
+            }
+            Self::BudgetUsed { policy, in_use, allowed } => write!(
+                f,
+                "{in_use} of {allowed} nodes that policy {policy} allows are unavailable or being rebooted"
+            ),
+            Self::ControlPlaneBusy { node } => {
+                write!(f, "control-plane node {node} is being rebooted; they go one at a time")
+            }
+            Self::ControlPlaneNotReady { node } => {
+                write!(f, "control-plane node {node} is not Ready")
+            }
+            Self::LedgerFull => f.write_str("1000 reboots are under way, the most that fit the ledger"),
+            Self::LedgerRebuilt { until } => {
+                write!(f, "the lost ledger was rebuilt; grants start again at {until}")
+            }
+            Self::LedgerMissing => f.write_str("the RebootLedger cannot be read"),
+            Self::NotObserved { gap } => write!(f, "{gap}"),
+            Self::AgentNotReady => f.write_str("no Ready agent runs on this node"),
+            Self::NodeNotReady => f.write_str("the node is not Ready, so a reboot could not be verified"),
+            Self::NodeDeleting => f.write_str("the node is being deleted"),
+            Self::LeaseOfFormerNode => f.write_str(
+                "the lease is of a former node of this name; Kubernetes is about to remove it",
+            ),
+            Self::BackingOff { until, failures } => {
+                write!(f, "{failures} failures in a row; tried again at {until}")
+            }
+            Self::TooManyReboots { until } => write!(
+                f,
+                "rebooted {} times within a day; not again before {until}",
+                crate::limits::REBOOTS_MAX
+            ),
+            Self::NextInLine { after } => write!(f, "{after} goes first"),
+            Self::SlotHeld => f.write_str("the slot of the last reboot is being given back"),
+            Self::Granted => f.write_str("granted; the agent is about to accept"),
+            Self::Draining => f.write_str("the agent drains the node"),
+            Self::Drained => f.write_str("drained; everything is checked once more"),
+            Self::PodsLeft { count, example } => {
+                write!(f, "{count} pods have to leave first, {example} among them")
+            }
+            Self::Rebooting => f.write_str("the reboot has been called"),
+            Self::Verifying => f.write_str("rebooted; it has to be Ready for a while"),
+            Self::Stuck { since } => write!(
+                f,
+                "not back since {since}; its slot stays held until it is, or its Node object is deleted"
+            ),
+            Self::AgentSilent => f.write_str("the agent did not accept the grant within 5 minutes"),
+            Self::Voided => f.write_str("a slot was found without its grant; it is called off"),
+            Self::AnswerOwed => f.write_str(
+                "the lease was deleted during a reboot; the agent's answer is awaited before anything else",
+            ),
+            Self::JournalAhead => {
+                f.write_str("the journal on the host knows a later reboot; granted anew with a higher fence")
+            }
+            Self::Ineffective => f.write_str("rebooted, but the host still asks for a reboot"),
+            Self::Verified => f.write_str("rebooted and verified"),
+            Self::NoLongerNeeded => f.write_str("nothing asks for the reboot any more"),
+            Self::Ended { message, .. } => f.write_str(message),
+        }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsynced { kind } => write!(f, "{kind} have not been listed yet"),
+            Self::Undecodable { object } => write!(f, "{object} cannot be decoded"),
+            Self::ClockSkew { seconds } => {
+                write!(
+                    f,
+                    "the operator's clock is {seconds} s away from the API server's"
+                )
+            }
+            Self::AdmissionMissing { policy } => {
+                write!(f, "admission policy {policy} is not in force")
+            }
+        }
+    }
+}
