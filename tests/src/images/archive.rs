@@ -153,7 +153,8 @@ fn file<W: Write>(archive: &mut Builder<W>, path: &str, data: &[u8], mode: u32) 
 pub(crate) fn sha256(data: &[u8]) -> String {
     Sha256::digest(data)
         .iter()
-        .map(|byte| format!("{byte:02x}"))
+        .flat_map(|byte| [byte >> 4, byte & 0xf])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
         .collect()
 }
 

@@ -181,7 +181,8 @@ impl Cluster {
 
     /// Waits until every node is Ready, with the boot id of its running machine.
     pub async fn wait_all_ready(&self) -> Result<()> {
-        wait_ready(&self.client()?, &self.machines).await
+        let machines: Vec<&Machine> = self.machines.iter().collect();
+        wait_ready(&self.client()?, &machines).await
     }
 
     /// Waits until one node is Ready with another boot id than this one, which is its running
@@ -189,7 +190,7 @@ impl Cluster {
     pub async fn wait_rebooted(&self, number: u8, before: &str) -> Result<String> {
         let machine = self.machine(number)?;
         machine.wait_booted_after(before).await?;
-        wait_ready(&self.client()?, std::slice::from_ref(machine)).await?;
+        wait_ready(&self.client()?, &[machine]).await?;
         let id = machine.boot_id().context("the machine went down again")?;
         ensure!(id != before, "{} did not reboot", machine.name());
         Ok(id)
@@ -233,9 +234,9 @@ pub(super) async fn kubectl(control_plane: &ControlPlane, arguments: &[&str]) ->
 }
 
 /// Waits until the nodes of machines are Ready with their machines' boot ids.
-pub(super) async fn wait_ready(client: &Client, machines: &[Machine]) -> Result<()> {
+pub(super) async fn wait_ready(client: &Client, machines: &[&Machine]) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
-    let names: Vec<&str> = machines.iter().map(Machine::name).collect();
+    let names: Vec<&str> = machines.iter().map(|machine| machine.name()).collect();
     let waited = wait_until(&format!("{names:?} to be Ready"), READY_BOUND, || async {
         let list = tokio::time::timeout(CALL_BOUND, nodes.list(&ListParams::default())).await??;
         let found: BTreeMap<String, &Node> =

@@ -49,17 +49,13 @@ pub enum MachineKind {
 /// A node agent that runs as a service.
 ///
 /// It is started once the file `token` exists in [`AgentUnit::directory`], and again whenever it
-/// ends.
+/// ends. Before that, [`AgentUnit::prepare`] must have said how.
 #[derive(Debug, Clone)]
 pub struct AgentUnit {
     /// The agent's program, statically linked or with the libraries of the image.
     pub binary: PathBuf,
-    /// Its arguments; none may hold a line break.
-    pub arguments: Vec<String>,
-    /// Its environment.
-    pub environment: BTreeMap<String, String>,
-    /// A directory of this computer that the machine sees at [`AgentUnit::MOUNT`], for a token and
-    /// a kubeconfig that change while it runs.
+    /// A directory of this computer that the machine sees at [`AgentUnit::MOUNT`]: for the token
+    /// and the kubeconfig, and for how the program is started.
     pub directory: PathBuf,
 }
 
@@ -68,6 +64,40 @@ impl AgentUnit {
     pub const MOUNT: &str = "/opt/lab/agent";
     /// The service.
     pub const UNIT: &str = "slipway-agent.service";
+
+    /// Where the program reads its token, once it exists here.
+    pub fn token(&self) -> PathBuf {
+        self.directory.join("token")
+    }
+
+    /// Says how the program is started from its next start on. Arguments and values must not hold
+    /// line breaks.
+    pub fn prepare(&self, arguments: &[String], environment: &[(String, String)]) -> Result<()> {
+        // A script: systemd's own quoting in a unit is another language.
+        let mut script = String::from("#!/bin/sh\nexec /usr/local/bin/slipway-agent");
+        for argument in arguments {
+            script.push(' ');
+            script.push_str(&quote(argument));
+        }
+        script.push('\n');
+        self.write("start", &script, 0o755)?;
+        let environment = environment
+            .iter()
+            .fold(String::new(), |text, (key, value)| {
+                text + &format!("{key}={}\n", quote(value))
+            });
+        self.write("env", &environment, 0o644)
+    }
+
+    fn write(&self, name: &str, content: &str, mode: u32) -> Result<()> {
+        let path = self.directory.join(name);
+        let draft = path.with_extension("draft");
+        fs::write(&draft, content)
+            .and_then(|()| fs::set_permissions(&draft, fs::Permissions::from_mode(mode)))
+            // The service may be about to read it.
+            .and_then(|()| fs::rename(&draft, &path))
+            .with_context(|| format!("failed to write {}", path.display()))
+    }
 }
 
 /// What a kubelet's machine needs.
@@ -141,34 +171,28 @@ impl Bind {
 impl MachineKind {
     /// The files of this kind.
     pub(super) fn files(&self, number: u8) -> Result<Vec<File>> {
-        let address = machine_address(number);
-        let mut environment = format!("NUM={number}\nIP={address}\n");
         let mut files = Vec::new();
-        match self {
-            Self::Plain => environment.push_str("KIND=plain\n"),
-            Self::Agent(agent) => {
-                environment.push_str("KIND=agent\n");
-                files.push(File::new(
-                    "etc/lab/agent.env",
-                    environment_file(&agent.environment),
-                ));
-            }
+        let kind = match self {
+            Self::Plain => "KIND=plain".to_owned(),
+            Self::Agent(_) => "KIND=agent".to_owned(),
             Self::Kubelet(kubelet) => {
+                let kubeconfig = fs::read_to_string(&kubelet.kubeconfig)
+                    .with_context(|| format!("failed to read {}", kubelet.kubeconfig.display()))?;
+                files.push(File::new("etc/lab/kubeconfig", kubeconfig));
                 let labels: Vec<String> = kubelet
                     .labels
                     .iter()
                     .map(|(key, value)| format!("{key}={value}"))
                     .collect();
-                environment.push_str(&format!(
-                    "KIND=kubelet\nAPI_PORT={}\nLABELS={}\n",
+                format!(
+                    "KIND=kubelet\nAPI_PORT={}\nLABELS={}",
                     kubelet.api_server_port,
                     labels.join(",")
-                ));
-                let kubeconfig = fs::read_to_string(&kubelet.kubeconfig)
-                    .with_context(|| format!("failed to read {}", kubelet.kubeconfig.display()))?;
-                files.push(File::new("etc/lab/kubeconfig", kubeconfig));
+                )
             }
-        }
+        };
+        let address = machine_address(number);
+        let environment = format!("NUM={number}\nIP={address}\n{kind}\n");
         files.push(File::new("etc/lab/env", environment));
         Ok(files)
     }
@@ -177,13 +201,10 @@ impl MachineKind {
     pub(super) fn binds(&self, directory: &Path) -> Result<Vec<Bind>> {
         match self {
             Self::Plain => Ok(Vec::new()),
-            Self::Agent(agent) => {
-                write_start_script(agent)?;
-                Ok(vec![
-                    Bind::read_only(&agent.directory, AgentUnit::MOUNT),
-                    Bind::read_only(&agent.binary, "/usr/local/bin/slipway-agent"),
-                ])
-            }
+            Self::Agent(agent) => Ok(vec![
+                Bind::read_only(&agent.directory, AgentUnit::MOUNT),
+                Bind::read_only(&agent.binary, "/usr/local/bin/slipway-agent"),
+            ]),
             Self::Kubelet(kubelet) => {
                 let mut binds = vec![
                     Bind::read_only(&kubelet.images, "/opt/lab/images"),
@@ -210,29 +231,6 @@ impl MachineKind {
             Self::Kubelet(_) => &["containerd.service", "kubelet.service"],
         }
     }
-}
-
-/// An environment file as systemd reads it.
-fn environment_file(environment: &BTreeMap<String, String>) -> String {
-    environment
-        .iter()
-        .fold(String::new(), |text, (key, value)| {
-            text + &format!("{key}={}\n", quote(value))
-        })
-}
-
-/// The agent's command line, as a script: systemd's own quoting in a unit is another language.
-fn write_start_script(agent: &AgentUnit) -> Result<()> {
-    let mut script = String::from("#!/bin/sh\nexec /usr/local/bin/slipway-agent");
-    for argument in &agent.arguments {
-        script.push(' ');
-        script.push_str(&quote(argument));
-    }
-    script.push('\n');
-    let path = agent.directory.join("start");
-    fs::write(&path, script)
-        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
-        .with_context(|| format!("failed to write {}", path.display()))
 }
 
 /// A word in single quotes: means the same in a shell and in an environment file.

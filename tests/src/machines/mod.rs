@@ -17,9 +17,11 @@ mod lab;
 mod leader;
 mod machine;
 mod namespace;
+mod plain;
 mod recipe;
 pub mod setup;
 mod sources;
+mod stand_in;
 pub mod suite;
 
 pub use cgroups::of_process as control_groups_of;
@@ -29,4 +31,5 @@ pub use kinds::{AgentUnit, Bind, File, Kubelet, MachineKind, MachineOptions};
 pub use lab::{Lab, remove_leftovers};
 pub use machine::{BOOT_BOUND, Machine};
 pub use namespace::{HOST_ADDRESS, MACHINES_MAX, enter_lab_namespace};
+pub use plain::{PlainCluster, PlainOptions};
 pub use setup::{NotRun, Step, requirements};

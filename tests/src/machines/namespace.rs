@@ -115,16 +115,25 @@ fn start_time(process: &str) -> Result<String> {
 
 /// Makes the bridge and the routes to the pods of all machines.
 fn connect() -> Result<()> {
-    let mut batch = format!(
+    let batch = format!(
         "link set lo up\n\
          link add {BRIDGE} type bridge\n\
          addr add {HOST_ADDRESS}/24 dev {BRIDGE}\n\
          link set {BRIDGE} up\n"
     );
-    for number in 1..=MACHINES_MAX {
-        let machine = machine_address(number);
-        batch.push_str(&format!("route add 10.244.{number}.0/24 via {machine}\n"));
-    }
+    let routes = (1..=MACHINES_MAX).map(|number| {
+        format!(
+            "route add 10.244.{number}.0/24 via {}",
+            machine_address(number)
+        )
+    });
+    let batch = batch
+        + &routes.collect::<Vec<_>>().join(
+            "
+",
+        )
+        + "
+";
     ip(&batch)?;
     fs::write("/proc/sys/net/ipv4/ip_forward", "1\n").context("failed to allow forwarding")
 }

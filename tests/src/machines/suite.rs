@@ -2,6 +2,10 @@
 //!
 //! The runner of `cargo test` starts threads before any test; a lab must be entered before them.
 //! This one runs scenarios one after another on the main thread. Its lines are those of `cargo test`.
+#![allow(
+    clippy::print_stdout,
+    reason = "a test runner says on standard output what it does"
+)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;

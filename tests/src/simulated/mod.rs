@@ -17,14 +17,16 @@ mod machine;
 mod node_status;
 mod observe;
 mod options;
-mod pods;
-mod probe;
+pub(crate) mod pods;
+pub(crate) mod probe;
 mod program;
 mod retry;
 
 pub use cluster::SimulatedCluster;
 pub use directory::{HostDirectory, RebootBehaviour};
 pub use host::SimulatedHost;
+pub(crate) use observe::is_pod_ready;
+
 pub use machine::{Boot, Power};
 pub use options::SimulatedOptions;
 pub use retry::Steady;

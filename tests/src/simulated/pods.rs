@@ -1,4 +1,6 @@
 //! What a simulated kubelet reads from a pod and writes about it. Pure.
+//!
+//! Called by [`super::kubelet`], and by the stand-in for a kubelet on real machines.
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod};
 use kube::ResourceExt;
@@ -6,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Which of our programs a pod's container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Nothing runs; the pod is said to run.
     Pretended,
     /// The agent.
@@ -16,7 +18,7 @@ pub(super) enum Kind {
 }
 
 /// Which of our programs a pod is, by its image.
-pub(super) fn kind_of(pod: &Pod) -> Kind {
+pub(crate) fn kind_of(pod: &Pod) -> Kind {
     let image = container_of(pod)
         .and_then(|container| container.image.as_deref())
         .unwrap_or_default();
@@ -30,12 +32,12 @@ pub(super) fn kind_of(pod: &Pod) -> Kind {
 }
 
 /// The first container: our programs have no other.
-pub(super) fn container_of(pod: &Pod) -> Option<&Container> {
+pub(crate) fn container_of(pod: &Pod) -> Option<&Container> {
     pod.spec.as_ref()?.containers.first()
 }
 
 /// Whether a pod has run to its end.
-pub(super) fn is_over(pod: &Pod) -> bool {
+pub(crate) fn is_over(pod: &Pod) -> bool {
     let phase = pod
         .status
         .as_ref()
@@ -44,7 +46,7 @@ pub(super) fn is_over(pod: &Pod) -> bool {
 }
 
 /// The environment of a container, with references to the pod's fields resolved.
-pub(super) fn environment(pod: &Pod, container: &Container, pod_ip: &str) -> Vec<(String, String)> {
+pub(crate) fn environment(pod: &Pod, container: &Container, pod_ip: &str) -> Vec<(String, String)> {
     let variables = container.env.iter().flatten();
     variables
         .filter_map(|variable| Some((variable.name.clone(), value_of(pod, variable, pod_ip)?)))
@@ -69,7 +71,7 @@ fn value_of(pod: &Pod, variable: &EnvVar, pod_ip: &str) -> Option<String> {
 }
 
 /// The arguments of a container without the flags of the given names, in either notation.
-pub(super) fn arguments_without(container: &Container, names: &[&str]) -> Vec<String> {
+pub(crate) fn arguments_without(container: &Container, names: &[&str]) -> Vec<String> {
     let mut kept = Vec::new();
     let mut arguments = container.args.iter().flatten();
     while let Some(argument) = arguments.next() {
@@ -89,15 +91,15 @@ pub(super) fn arguments_without(container: &Container, names: &[&str]) -> Vec<St
 
 /// What a kubelet says about a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PodReport {
-    pub(super) ready: bool,
-    pub(super) restarts: u32,
-    pub(super) pod_ip: String,
-    pub(super) host_ip: String,
+pub(crate) struct PodReport {
+    pub(crate) ready: bool,
+    pub(crate) restarts: u32,
+    pub(crate) pod_ip: String,
+    pub(crate) host_ip: String,
 }
 
 /// Whether a pod's status already says so.
-pub(super) fn says(pod: &Pod, report: &PodReport) -> bool {
+pub(crate) fn says(pod: &Pod, report: &PodReport) -> bool {
     let Some(status) = &pod.status else {
         return false;
     };
@@ -120,7 +122,7 @@ pub(super) fn says(pod: &Pod, report: &PodReport) -> bool {
 
 /// The strategic merge patch of a pod's status. It names the UID, so that it never lands on a pod
 /// made anew under the same name.
-pub(super) fn status_patch(pod: &Pod, report: &PodReport, now: &str) -> Value {
+pub(crate) fn status_patch(pod: &Pod, report: &PodReport, now: &str) -> Value {
     let status = |holds: bool| if holds { "True" } else { "False" };
     let condition = |kind: &str, holds: bool| json!({ "type": kind, "status": status(holds), "lastTransitionTime": now });
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);

@@ -9,7 +9,7 @@ use kube::Api;
 use slipway_lab::machines::{Cluster, ClusterOptions, boot_id};
 use slipway_lab::wait::wait_until;
 
-const POD_BOUND: Duration = Duration::from_secs(60);
+const POD_BOUND: Duration = Duration::from_mins(1);
 const CALL_BOUND: Duration = Duration::from_secs(10);
 
 const WORKLOAD: &str = r"

@@ -14,7 +14,7 @@ use slipway_lab::wait::wait_until;
 
 /// Makes this program the child of the scenario, and says where it reports.
 const REPORT: &str = "SLIPWAY_LAB_MACHINES_CHILD_REPORT";
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 
 /// The child of the scenario, where this process is one: it starts machines and is then killed.
 pub(crate) fn child() -> Option<ExitCode> {

@@ -3,14 +3,17 @@
 //! Each scenario is one function in a file of its own, and is listed here. They run one after
 //! another, in one network namespace; arguments choose those whose name contains one of them.
 #![allow(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     clippy::print_stdout,
-    reason = "this is a test runner: it prints, and a panic fails the scenario"
+    reason = "this is a test runner: it prints and takes times, and a panic fails the scenario"
 )]
 
 mod kubelets;
 mod leftovers;
+mod plain;
 mod reboots;
 
 use std::process::ExitCode;
@@ -33,6 +36,10 @@ fn main() -> ExitCode {
         scenario(
             "a_killed_test_leaves_nothing_behind",
             leftovers::a_killed_test_leaves_nothing_behind,
+        ),
+        scenario(
+            "an_agent_on_a_machine_has_its_pods_identity_and_survives_reboots",
+            plain::an_agent_on_a_machine_has_its_pods_identity_and_survives_reboots,
         ),
         scenario(
             "kubelets_run_a_workload_and_come_back_from_a_reboot",

@@ -1,0 +1,161 @@
+//! Machines whose kubelet the harness plays, with a stand-in for the agent: any program that
+//! answers its probe.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use slipway_lab::cache::lab_tool_binary;
+use slipway_lab::machines::{PlainCluster, PlainOptions, is_ready};
+use slipway_lab::wait::wait_until;
+
+const BOUND: Duration = Duration::from_secs(30);
+const CALL_BOUND: Duration = Duration::from_secs(10);
+
+const AGENT: &str = r"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: agent}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      serviceAccountName: agent
+      tolerations: [{operator: Exists}]
+      containers:
+      - name: agent
+        image: localhost/slipway-agent:1
+        args: [web, '--address=:8081']
+        env:
+        - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+";
+
+pub(crate) async fn an_agent_on_a_machine_has_its_pods_identity_and_survives_reboots() -> Result<()>
+{
+    let started = Instant::now();
+    let cluster = PlainCluster::start(PlainOptions::new(2, &lab_tool_binary()?)).await?;
+    println!("    2 nodes Ready in {:?}", started.elapsed());
+    cluster.apply(AGENT).await?;
+    let first = ready_pod(&cluster, "n1", "").await?;
+    ready_pod(&cluster, "n2", "").await?;
+
+    let token = cluster
+        .machine(1)?
+        .exec(&["cat", "/opt/lab/agent/token"])
+        .await?;
+    let client = cluster.control_plane().client_with_token(&token).await?;
+    let reviews: Api<SelfSubjectReview> = Api::all(client);
+    let review = tokio::time::timeout(
+        CALL_BOUND,
+        reviews.create(&PostParams::default(), &SelfSubjectReview::default()),
+    )
+    .await??;
+    let user = review
+        .status
+        .and_then(|status| status.user_info)
+        .context("no user")?;
+    let extra = user.extra.unwrap_or_default();
+    ensure!(
+        extra["authentication.kubernetes.io/node-name"] == ["n1"],
+        "{extra:?}"
+    );
+    ensure!(
+        extra["authentication.kubernetes.io/pod-uid"] == [first.clone()],
+        "{extra:?}"
+    );
+
+    let started = Instant::now();
+    let before = cluster.machine(1)?.reboot().await?;
+    cluster.wait_rebooted(1, &before).await?;
+    println!("    n1 rebooted and Ready again in {:?}", started.elapsed());
+    ensure!(
+        ready_pod(&cluster, "n1", "").await? == first,
+        "the pod did not survive"
+    );
+
+    // Another pod: another token, and the service is started anew.
+    let pods: Api<Pod> = Api::namespaced(cluster.client()?, "default");
+    let name = pod_on(&pods, "n1").await?.context("no pod")?.name_any();
+    tokio::time::timeout(CALL_BOUND, pods.delete(&name, &DeleteParams::default())).await??;
+    ready_pod(&cluster, "n1", &first).await?;
+    let other = cluster
+        .machine(1)?
+        .exec(&["cat", "/opt/lab/agent/token"])
+        .await?;
+    ensure!(other != token, "the new pod has the token of the old one");
+    let environment = cluster
+        .machine(1)?
+        .exec(&["cat", "/opt/lab/agent/env"])
+        .await?;
+    ensure!(environment.contains("POD='agent-"), "{environment}");
+
+    a_power_cut_is_silent(&cluster).await?;
+    ensure!(
+        !Path::new("/opt/lab/agent").exists(),
+        "this computer was written to"
+    );
+    cluster.stop().await
+}
+
+/// A machine without power says nothing; the node lifecycle controller notices.
+async fn a_power_cut_is_silent(cluster: &PlainCluster) -> Result<()> {
+    let machine = cluster.machine(2)?;
+    let before = machine.boot_id().context("n2 is not up")?;
+    machine.kill()?;
+    let nodes: Api<Node> = Api::all(cluster.client()?);
+    wait_until("n2 to be missed", BOUND, || async {
+        let node = tokio::time::timeout(CALL_BOUND, nodes.get("n2")).await??;
+        let unknown = node
+            .status
+            .iter()
+            .flat_map(|status| status.conditions.iter().flatten())
+            .any(|condition| condition.type_ == "Ready" && condition.status == "Unknown");
+        Ok((unknown && !is_ready(&node)).then_some(()))
+    })
+    .await?;
+    machine.power_on()?;
+    cluster.wait_rebooted(2, &before).await.map(drop)
+}
+
+/// Waits for the agent's pod on a node, other than one, to be Ready; its UID.
+async fn ready_pod(cluster: &PlainCluster, node: &str, other_than: &str) -> Result<String> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client()?, "default");
+    let waited = wait_until(&format!("the agent on {node}"), BOUND, || async {
+        let Some(pod) = pod_on(&pods, node).await? else {
+            return Ok(None);
+        };
+        let ready = pod
+            .status
+            .iter()
+            .flat_map(|status| status.conditions.iter().flatten())
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        Ok(pod.uid().filter(|uid| ready && uid != other_than))
+    })
+    .await;
+    if waited.is_err() {
+        println!(
+            "{}",
+            cluster.kubectl(&["get", "pods", "-A", "-o=yaml"]).await?
+        );
+        println!("{}", cluster.agent_log(1).await?);
+    }
+    waited
+}
+
+async fn pod_on(pods: &Api<Pod>, node: &str) -> Result<Option<Pod>> {
+    let bound = ListParams::default().fields(&format!("spec.nodeName={node}"));
+    let list = tokio::time::timeout(CALL_BOUND, pods.list(&bound)).await??;
+    Ok(list
+        .items
+        .into_iter()
+        .find(|pod| pod.metadata.deletion_timestamp.is_none()))
+}
