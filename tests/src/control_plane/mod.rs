@@ -168,6 +168,11 @@ impl ControlPlane {
         self.directory.path()
     }
 
+    /// Leaves the directory with the logs when this is dropped, for whoever looks into a failure.
+    pub fn keep_directory(&mut self) {
+        self.directory.disable_cleanup(true);
+    }
+
     /// kubectl with the admin's kubeconfig and a discovery cache of its own.
     pub fn kubectl(&self) -> Result<Command> {
         let mut command = cache::kubernetes_program("kubectl")?;

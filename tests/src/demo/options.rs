@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
+
+/// Where Cargo puts statically linked programs, below its target directory.
+const STATIC: &str = "x86_64-unknown-linux-gnu/release";
 
 /// Reboots every node of a cluster with Slipway, and says whether it kept its promises.
 #[derive(Debug, Clone, Parser)]
@@ -23,6 +27,9 @@ pub struct DemoOptions {
     /// End a cluster that an earlier run left running.
     #[arg(long, conflicts_with_all = ["keep", "chaos", "nodes", "machines"])]
     pub down: bool,
+    /// Where the statically linked programs for machines are.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub binaries: Option<PathBuf>,
     /// Used by the demo itself: it runs in the background and writes its exit code here.
     #[arg(long, hide = true)]
     pub report_to: Option<PathBuf>,
@@ -48,6 +55,20 @@ impl Machines {
 }
 
 impl DemoOptions {
+    /// Where the statically linked programs for machines are: by default where
+    /// `cargo xtask images` puts them, beside the directory of this program.
+    pub fn binaries(&self) -> Result<PathBuf> {
+        if let Some(directory) = &self.binaries {
+            return Ok(directory.clone());
+        }
+        let own = std::env::current_exe().context("failed to find this program")?;
+        let target = own
+            .ancestors()
+            .nth(2)
+            .context("this program lies at the root")?;
+        Ok(target.join(STATIC))
+    }
+
     /// The number of nodes.
     pub fn nodes(&self) -> usize {
         let default = match self.machines {

@@ -2,7 +2,6 @@
 //! where the output goes to a file, one line for each change.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 
 use jiff::{SignedDuration, Timestamp};
@@ -144,17 +143,14 @@ pub(super) fn columns(rows: &[&[String]]) -> String {
             *width = (*width).max(cell.chars().count()).min(WIDTH_MAX);
         }
     }
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row.iter()) {
-            // Writing to a String cannot fail.
-            drop(write!(line, "{cell:<width$}   "));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    let line = |row: &&[String]| {
+        let cells = widths.iter().zip(row.iter());
+        let padded: Vec<String> = cells
+            .map(|(width, cell)| format!("{cell:<width$}"))
+            .collect();
+        format!("{}\n", padded.join("   ").trim_end())
+    };
+    rows.iter().map(line).collect()
 }
 
 /// A closed terminal is no reason to stop: the exit code still says how it went.

@@ -21,12 +21,12 @@ pub const SELECTOR: &str = "app=web";
 pub const BUDGET: usize = 2;
 
 const CALL_BOUND: Duration = Duration::from_secs(10);
-const WORKLOAD: &str = include_str!("workload.yaml");
+const WORKLOAD: &str = include_str!("../../../examples/demo-workload.yaml");
 const POLICY: &str = include_str!("policy.yaml");
 
 /// Applies the workload with a number of replicas.
 pub async fn deploy(client: &Client, replicas: usize) -> Result<()> {
-    let text = WORKLOAD.replace("replicas: 1", &format!("replicas: {replicas}"));
+    let text = WORKLOAD.replace("replicas: 3", &format!("replicas: {replicas}"));
     apply_yaml(client, &text)
         .await
         .context("failed to apply the workload")?;
@@ -67,6 +67,6 @@ mod tests {
 
     #[test]
     fn the_workload_has_one_place_for_the_number_of_replicas() {
-        assert_eq!(WORKLOAD.matches("replicas: 1\n").count(), 1);
+        assert_eq!(WORKLOAD.matches("replicas: 3\n").count(), 1);
     }
 }

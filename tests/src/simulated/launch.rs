@@ -71,7 +71,7 @@ pub(super) fn of(
         },
         arguments: pods::arguments_without(container, &OVERRIDDEN),
         environment,
-        log: directory.join("log"),
+        log: directory.with_file_name(format!("{}.log", pod.name_any())),
         port,
     })
 }
