@@ -1,0 +1,84 @@
+//! The lab's set-up as a program, for `cargo xtask`, which is built before the lab can be.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command for people and for xtask: its answer is what it prints"
+)]
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use slipway_lab::images::Image;
+use slipway_lab::{chart, machines};
+
+/// Sets up what the lab's suites and the demo need.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Machines: whether they can run here, and their set-up.
+    Machines {
+        #[command(subcommand)]
+        verb: Machines,
+    },
+    /// Writes the images of the operator and the agent, and prints the archives' paths.
+    Images {
+        /// Where the static programs lie.
+        programs: PathBuf,
+        /// Where the archives go.
+        archives: PathBuf,
+    },
+    /// Prints the chart rendered with its default values, as examples/install.yaml has it.
+    Chart,
+}
+
+#[derive(Subcommand)]
+enum Machines {
+    /// Prints why machines cannot run here; nothing where they can.
+    Possible,
+    /// Installs packages and builds the image.
+    SetUp,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().verb {
+        Verb::Machines {
+            verb: Machines::Possible,
+        } => {
+            if let Err(not_run) = machines::setup::can_set_up() {
+                println!("{}", not_run.reason);
+            }
+        }
+        Verb::Machines {
+            verb: Machines::SetUp,
+        } => {
+            for step in machines::setup::setup()? {
+                let how = if step.changed {
+                    "done"
+                } else {
+                    "there already"
+                };
+                println!("    {}: {how}, {:.1} s", step.name, step.took.as_secs_f64());
+            }
+        }
+        Verb::Images { programs, archives } => {
+            let operator = Image::operator(&programs.join("slipway-operator"));
+            let agent = Image::agent(&programs.join("slipway-node-agent"));
+            for (name, image) in [("slipway-operator", operator), ("slipway-agent", agent)] {
+                let archive = archives.join(format!("{name}.tar"));
+                image.write(&archive)?;
+                println!("{}", archive.display());
+            }
+        }
+        Verb::Chart => print!(
+            "{}",
+            chart::install_yaml().context("failed to render the chart")?
+        ),
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! What a fresh machine needs: the control plane's programs, Debian's packages, the machine image,
+//! and the programs under test. Each step says what it is, where it is kept and how long it took;
+//! a step whose inputs have not changed costs nothing.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::cache;
+use crate::command::{cargo, output, run, step};
+
+/// The target that images are built for; naming it keeps static linking away from build scripts.
+const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The profile of the static programs (see the workspace's Cargo.toml).
+const STATIC_PROFILE: &str = "lab";
+
+/// Everything that a suite or the demo may need.
+pub(crate) fn everything() -> Result<()> {
+    control_plane()?;
+    programs()?;
+    if machines_possible()?.is_ok() {
+        machines()?;
+        images()?;
+    }
+    Ok(())
+}
+
+/// Builds the Go programs: the control plane, the small lab tool and helm.
+pub(crate) fn control_plane() -> Result<()> {
+    let module = cache::root().join("tests/control-plane");
+    let bin = cache::directory()?.join("bin");
+    let mark = bin.join("control-plane.made-from");
+    let go = output(Command::new("go").arg("version"))?;
+    let fingerprint = cache::fingerprint(&[&module], &[&go])?;
+    if cache::is_current(&mark, &fingerprint) {
+        return Ok(());
+    }
+    let name = format!(
+        "building Kubernetes {} and helm from Go modules into {} (minutes when Go's cache is empty)",
+        "1.36",
+        bin.display()
+    );
+    step(&name, || {
+        fs::create_dir_all(&bin).context("failed to make the cache directory")?;
+        run(Command::new("sh")
+            .arg("BUILD")
+            .current_dir(&module)
+            .env("BIN", &bin))?;
+        fs::write(&mark, &fingerprint).context("failed to mark the programs as made")
+    })
+}
+
+/// Builds every Rust program and test of the workspace.
+pub(crate) fn programs() -> Result<()> {
+    step("building the workspace with cargo", || {
+        run(cargo("build").args(["--locked", "--workspace", "--all-targets"]))
+    })
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| cache::root().join("target"), PathBuf::from)
+}
+
+/// A program of the lab.
+pub(crate) fn lab(arguments: &[&str]) -> Command {
+    let mut command = Command::new(target().join("debug/slipway-lab"));
+    command.args(arguments).current_dir(cache::root());
+    command
+}
+
+/// Whether machines can run here, or why not.
+pub(crate) fn machines_possible() -> Result<Result<(), String>> {
+    let answer = output(&mut lab(&["machines", "possible"]))?;
+    let reason = answer.trim();
+    Ok(if reason.is_empty() {
+        Ok(())
+    } else {
+        Err(reason.to_owned())
+    })
+}
+
+/// Installs the packages that machines need and builds their image.
+pub(crate) fn machines() -> Result<()> {
+    step(
+        "setting machines up (Debian packages, then the image)",
+        || run(&mut lab(&["machines", "set-up"])),
+    )
+}
+
+/// Builds the operator and the agent statically, and their images as OCI archives.
+pub(crate) fn images() -> Result<Vec<PathBuf>> {
+    step("building static programs and their images", || {
+        let flags = "-C target-feature=+crt-static";
+        run(cargo("build")
+            .args([
+                "--locked",
+                "--profile",
+                STATIC_PROFILE,
+                "--target",
+                STATIC_TARGET,
+            ])
+            .args([
+                "--package",
+                "slipway-operator",
+                "--package",
+                "slipway-node-agent",
+                "--bins",
+            ])
+            .env("RUSTFLAGS", flags))?;
+        let programs = static_programs();
+        let directory = programs.join("images");
+        fs::create_dir_all(&directory).context("failed to make the directory of images")?;
+        let mut command = lab(&["images"]);
+        let written = output(command.arg(&programs).arg(&directory))?;
+        Ok(written.lines().map(PathBuf::from).collect())
+    })
+}
+
+/// Where the static programs lie.
+pub(crate) fn static_programs() -> PathBuf {
+    target().join(STATIC_TARGET).join(STATIC_PROFILE)
+}
