@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::kinds::{Kubelet, MachineKind, MachineOptions};
+use super::kinds::{File, Kubelet, MachineKind, MachineOptions};
 use super::lab::Lab;
 use super::machine::Machine;
 use super::namespace::HOST_ADDRESS;
@@ -36,6 +36,8 @@ pub struct ClusterOptions {
     pub labels: BTreeMap<u8, BTreeMap<String, String>>,
     /// The images that pods can use. The pause image is always there.
     pub images: Vec<Image>,
+    /// Files on every machine's disk; `/etc/lab/kubelet.yaml` is the kubelet's configuration.
+    pub files: Vec<File>,
     /// The control plane; its addresses and port are those of the lab.
     pub control_plane: ControlPlaneOptions,
 }
@@ -47,6 +49,7 @@ impl ClusterOptions {
             nodes,
             labels: BTreeMap::new(),
             images: vec![Image::web()?],
+            files: Vec::new(),
             control_plane: ControlPlaneOptions::default(),
         })
     }
@@ -75,6 +78,7 @@ pub struct Cluster {
     machines: Vec<Machine>,
     control_plane: ControlPlane,
     images: PathBuf,
+    files: Vec<File>,
     labels: BTreeMap<u8, BTreeMap<String, String>>,
     lab: Arc<Lab>,
     took: Duration,
@@ -95,6 +99,7 @@ impl Cluster {
             machines: Vec::new(),
             control_plane,
             images,
+            files: options.files,
             labels: options.labels,
             lab,
             took: Duration::ZERO,
@@ -119,7 +124,10 @@ impl Cluster {
             api_server_port: self.control_plane.port(),
             labels: self.labels.get(&number).cloned().unwrap_or_default(),
         };
-        let options = MachineOptions::new(number, MachineKind::Kubelet(kubelet));
+        let options = MachineOptions {
+            files: self.files.clone(),
+            ..MachineOptions::new(number, MachineKind::Kubelet(kubelet))
+        };
         self.machines.push(Machine::start(&self.lab, &options)?);
         self.machine(number)
     }
@@ -196,7 +204,7 @@ impl Cluster {
         Ok(id)
     }
 
-    /// Ends everything in order: machines by their power switch, then the control plane.
+    /// Ends everything in order: cuts the machines' power, then stops the control plane.
     pub async fn stop(self) -> Result<()> {
         drop(self.machines);
         self.control_plane.stop().await
@@ -257,12 +265,14 @@ pub(super) async fn wait_ready(client: &Client, machines: &[&Machine]) -> Result
         Ok(Some(()))
     })
     .await;
-    waited.with_context(|| {
-        machines.iter().fold(String::new(), |text, machine| {
-            let tail = machine.console_tail();
-            text + &format!("the end of {}'s console:\n{tail}\n", machine.name())
-        })
-    })
+    if let Err(error) = waited {
+        let mut told = String::new();
+        for machine in machines {
+            told = told + &machine.diagnose().await + "\n";
+        }
+        return Err(error.context(told));
+    }
+    Ok(())
 }
 
 /// Whether a node's condition Ready is True.

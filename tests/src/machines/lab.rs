@@ -3,12 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::Flock;
 
 use super::namespace::{self, machines_directory};
 use super::{cgroups, setup};
+
+/// How many labs this process has opened: each has a directory of logs of its own.
+static OPENED: AtomicUsize = AtomicUsize::new(0);
 
 /// What machines of one process share: the image, memory for their disks, and a place for logs.
 ///
@@ -24,7 +28,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Opens the lab of this process, and removes what killed ones left behind.
+    /// Opens the lab of this process, and removes what killed ones left behind. Labs may follow each
+    /// other; machines of two labs at once must differ in their numbers.
     ///
     /// [`super::enter_lab_namespace`] must have been called.
     pub fn open() -> Result<Arc<Self>> {
@@ -36,7 +41,10 @@ impl Lab {
             "the machines' file system is not built: run the setup"
         );
         remove_leftovers()?;
-        let logs = logs_directory()?.join(&namespace.id);
+        let count = OPENED.fetch_add(1, Ordering::Relaxed);
+        let logs = logs_directory()?
+            .join(&namespace.id)
+            .join(count.to_string());
         fs::create_dir_all(&logs).with_context(|| format!("failed to make {}", logs.display()))?;
         Ok(Arc::new(Self {
             id: namespace.id.clone(),

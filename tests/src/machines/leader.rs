@@ -13,6 +13,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+/// Where programs are, here and in machines.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A machine's init, by its process id on this computer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Leader(u32);
@@ -73,6 +76,9 @@ impl Leader {
         let mut child = Command::new("nsenter")
             .args(["--target", &self.0.to_string(), "--all", "--"])
             .args(command)
+            // The machine is another computer: nothing of our environment belongs there.
+            .env_clear()
+            .env("PATH", PATH)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

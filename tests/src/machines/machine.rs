@@ -198,15 +198,18 @@ impl Machine {
     pub async fn wait_booted_after(&self, before: &str) -> Result<String> {
         let bound = BOOT_BOUND + DOWN_BOUND;
         let what = format!("{} to boot", self.name);
-        wait_until(&what, bound, || async {
+        let waited = wait_until(&what, bound, || async {
             let Some(leader) = self.leader() else {
                 return Ok(None);
             };
             let booted = leader.path(BOOTED).exists();
             Ok(leader.boot_id().filter(|id| booted && id != before))
         })
-        .await
-        .with_context(|| format!("the end of its console:\n{}", self.console_tail()))
+        .await;
+        match waited {
+            Ok(id) => Ok(id),
+            Err(error) => Err(error.context(self.diagnose().await)),
+        }
     }
 
     /// Runs a command in the machine as root; its output, or an error if its exit code is not 0.
@@ -266,6 +269,33 @@ impl Machine {
             .get(lines.len().saturating_sub(LINES)..)
             .unwrap_or_default()
             .join("\n")
+    }
+
+    /// What a person wants to see of a machine that does not do as it should: the end of its
+    /// console, and of the logs of what runs on it.
+    pub async fn diagnose(&self) -> String {
+        const LOGS: [&str; 10] = [
+            "journalctl",
+            "--no-pager",
+            "--output=cat",
+            "--lines=30",
+            "--unit=lab-prep",
+            "--unit=containerd",
+            "--unit=kubelet",
+            "--unit=slipway-agent",
+            "--boot",
+            "--quiet",
+        ];
+        let logs = self
+            .exec(&LOGS)
+            .await
+            .unwrap_or_else(|error| format!("{error:#}"));
+        format!(
+            "{} ({:?}), the end of its console:\n{}\nand of its logs:\n{logs}",
+            self.name,
+            self.events().last().map(|event| event.kind),
+            self.console_tail()
+        )
     }
 
     fn leader(&self) -> Option<Leader> {

@@ -14,6 +14,8 @@ use slipway_lab::machines::{PlainCluster, PlainOptions, is_ready};
 use slipway_lab::wait::wait_until;
 
 const BOUND: Duration = Duration::from_secs(30);
+/// How long a node may be silent; above the 2 s between its reports.
+const GRACE: Duration = Duration::from_secs(5);
 const CALL_BOUND: Duration = Duration::from_secs(10);
 
 const AGENT: &str = r"
@@ -42,7 +44,9 @@ spec:
 pub(crate) async fn an_agent_on_a_machine_has_its_pods_identity_and_survives_reboots() -> Result<()>
 {
     let started = Instant::now();
-    let cluster = PlainCluster::start(PlainOptions::new(2, &lab_tool_binary()?)).await?;
+    let mut options = PlainOptions::new(2, &lab_tool_binary()?);
+    options.control_plane.node_monitor_grace = GRACE;
+    let cluster = PlainCluster::start(options).await?;
     println!("    2 nodes Ready in {:?}", started.elapsed());
     cluster.apply(AGENT).await?;
     let first = ready_pod(&cluster, "n1", "").await?;
@@ -98,12 +102,32 @@ pub(crate) async fn an_agent_on_a_machine_has_its_pods_identity_and_survives_reb
         .await?;
     ensure!(environment.contains("POD='agent-"), "{environment}");
 
+    a_pulled_cable_cuts_the_agent_off(&cluster).await?;
     a_power_cut_is_silent(&cluster).await?;
     ensure!(
         !Path::new("/opt/lab/agent").exists(),
         "this computer was written to"
     );
     cluster.stop().await
+}
+
+async fn a_pulled_cable_cuts_the_agent_off(cluster: &PlainCluster) -> Result<()> {
+    let machine = cluster.machine(1)?;
+    let answers = async || {
+        let connect = tokio::net::TcpStream::connect((machine.address(), 8081));
+        anyhow::Ok(matches!(
+            tokio::time::timeout(Duration::from_millis(500), connect).await,
+            Ok(Ok(_))
+        ))
+    };
+    ensure!(answers().await?, "the agent does not listen");
+    machine.disconnect()?;
+    ensure!(!answers().await?, "the agent answers without a cable");
+    machine.connect()?;
+    wait_until("the agent to be reached again", BOUND, || async {
+        anyhow::Ok(answers().await?.then_some(()))
+    })
+    .await
 }
 
 /// A machine without power says nothing; the node lifecycle controller notices.
