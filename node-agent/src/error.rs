@@ -1,17 +1,15 @@
-//! Why the agent ends: only what no waiting can mend.
+//! Why the agent ends, and why a pass fails.
 
 use std::net::SocketAddr;
 
-/// Why [`crate::run`] returned.
+use slipway_client::{CallError, ErrorClass};
+
+use crate::host::HostError;
+use crate::journal::JournalError;
+
+/// Why [`crate::run`] returned: only what no waiting can mend.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// There is no client to be made from the configuration.
-    #[error("failed to make a client for the API server")]
-    Connect {
-        /// The cause.
-        #[source]
-        source: slipway_client::ConnectError,
-    },
     /// The address of the probes is taken.
     #[error("failed to listen on {address}")]
     Listen {
@@ -29,4 +27,51 @@ pub enum AgentError {
         /// The claim of the token.
         token: String,
     },
+}
+
+/// Why one pass failed; the next one begins with fresh reads.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// The API server.
+    #[error("failed to talk to the API server")]
+    Api {
+        /// The cause.
+        #[source]
+        source: CallError,
+    },
+    /// The machine.
+    #[error("failed to ask the machine")]
+    Host {
+        /// The cause.
+        #[source]
+        source: HostError,
+    },
+    /// The journal. Nothing is accepted or committed that it cannot record.
+    #[error("failed to keep the journal")]
+    Journal {
+        /// The cause.
+        #[source]
+        source: JournalError,
+    },
+    /// There is no Node of our name.
+    #[error("failed to find the Node {name}: it is not registered, or --node-name is wrong")]
+    NodeMissing {
+        /// The name.
+        name: String,
+    },
+}
+
+impl PassError {
+    /// An error of the API server.
+    pub fn api(source: CallError) -> Self {
+        Self::Api { source }
+    }
+
+    /// True when a fresh read resolves it.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Api { source } => source.class() == ErrorClass::Conflict,
+            Self::Host { .. } | Self::Journal { .. } | Self::NodeMissing { .. } => false,
+        }
+    }
 }

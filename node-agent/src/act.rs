@@ -1,0 +1,231 @@
+//! Carries out one decision.
+//!
+//! Every write carries the resourceVersion of what the decision was made from, so each of them
+//! fails when that is no longer true. A failed write is never repeated as it is: the next pass
+//! reads and decides anew.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Api;
+use kube::api::Patch;
+use serde_json::Value;
+use slipway_api::{Phase, RebootLease};
+use slipway_client::{bounded, clock};
+
+use crate::decide::{Action, Why};
+use crate::error::PassError;
+use crate::eviction;
+use crate::facts::{JournalView, Outcome};
+use crate::pass::{Agent, Observed, writer};
+use crate::{lease_write, node_write, reason};
+
+/// At once: the next decision follows from what was just written.
+pub(crate) const AGAIN: Duration = Duration::ZERO;
+/// Between two rounds of a drain.
+const ROUND: Duration = Duration::from_secs(2);
+/// How many evictions are under way at once.
+const EVICTIONS_AT_ONCE: usize = 16;
+/// No new evictions after this: a revoke or a veto must be seen (F64).
+const ROUND_MAX: Duration = Duration::from_secs(3);
+
+impl Agent {
+    pub(crate) async fn act(
+        &mut self,
+        action: Action,
+        observed: &Observed,
+    ) -> Result<Duration, PassError> {
+        if let Action::Undo { fence } = action {
+            self.undo(observed, fence).await?;
+            return Ok(AGAIN);
+        }
+        if let Action::Wait { why, within } = action {
+            self.show_waiting(why, observed).await?;
+            return Ok(within);
+        }
+        // Every other action is decided from a lease that is there.
+        let Some(lease) = observed.lease() else {
+            return Ok(ROUND);
+        };
+        let now = clock::wall();
+        match action {
+            Action::Accept { .. } => self.accept(lease, observed).await?,
+            Action::ReportJournal { committed } => {
+                self.write_lease(lease_write::journal(lease, committed))
+                    .await?;
+            }
+            Action::Cordon { fence } => {
+                if let Some(patch) = node_write::cordon(&observed.node, fence) {
+                    self.write_node("cordon the Node", patch).await?;
+                    self.memory.cordoned = Some(fence);
+                }
+            }
+            Action::Evict { fence } => {
+                self.evict(lease, fence, &observed.pods).await?;
+                return Ok(ROUND);
+            }
+            Action::MarkDrained { fence } => {
+                let before = lease
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.drain.as_ref());
+                let told = self.memory.drain(fence).told(&[], before);
+                let patch = lease_write::drained(lease, &told.progress, now);
+                self.write_lease(patch).await?;
+            }
+            Action::Commit { fence } => return self.commit(lease, fence, observed).await,
+            Action::MarkCalled { .. } => {
+                self.write_lease(lease_write::called(lease)).await?;
+            }
+            Action::Retire { fence, outcome } => {
+                self.retire(lease, fence, outcome, observed).await?;
+            }
+            Action::MarkRebooted { .. } => {
+                let boot_id = &observed.facts.host.boot_id;
+                self.write_lease(lease_write::rebooted(lease, boot_id, now))
+                    .await?;
+            }
+            Action::Undo { .. } | Action::Wait { .. } => {}
+        }
+        Ok(AGAIN)
+    }
+
+    async fn accept(&self, lease: &RebootLease, observed: &Observed) -> Result<(), PassError> {
+        let JournalView::Readable(journal) = &observed.facts.journal else {
+            return Ok(());
+        };
+        // A disk that takes no commit is found out before the node is drained, not after.
+        self.note_in_journal(journal)?;
+        let boot_id = &observed.facts.host.boot_id;
+        let patch = lease_write::accept(lease, boot_id, journal.committed, clock::wall());
+        self.write_lease(patch).await
+    }
+
+    async fn retire(
+        &mut self,
+        lease: &RebootLease,
+        fence: i64,
+        outcome: Outcome,
+        observed: &Observed,
+    ) -> Result<(), PassError> {
+        // Remembered before the undo: the lease may refuse the ending that follows it.
+        self.memory.outcome = Some((fence, outcome.clone()));
+        self.undo(observed, fence).await?;
+        let patch = lease_write::retired(lease, &outcome, clock::wall());
+        self.write_lease(patch).await
+    }
+
+    async fn undo(&self, observed: &Observed, fence: i64) -> Result<(), PassError> {
+        match node_write::undo(&observed.node, fence) {
+            Some(patch) => self.write_node("undo our cordon of the Node", patch).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn evict(
+        &mut self,
+        lease: &RebootLease,
+        fence: i64,
+        pods: &[Pod],
+    ) -> Result<(), PassError> {
+        let begun = clock::boottime();
+        let grace = lease
+            .spec
+            .grant
+            .as_ref()
+            .and_then(|grant| grant.drain.grace_period_seconds);
+        let due = self.memory.drain(fence).due(pods, begun);
+        for batch in due.chunks(EVICTIONS_AT_ONCE) {
+            let client = &self.reader.pod_client;
+            let calls = batch.iter().map(|pod| eviction::evict(client, pod, grace));
+            let answers = join_all(calls).await;
+            let drain = self.memory.drain(fence);
+            for (pod, answer) in batch.iter().zip(answers) {
+                drain.note(pod, answer, clock::boottime());
+            }
+            if clock::boottime().saturating_sub(begun) >= ROUND_MAX {
+                break;
+            }
+        }
+        let before = lease
+            .status
+            .as_ref()
+            .and_then(|status| status.drain.as_ref());
+        let now = clock::boottime();
+        let drain = self.memory.drain(fence);
+        let told = drain.told(pods, before);
+        if !drain.worth_writing(&told, before, now) {
+            return Ok(());
+        }
+        drain.written(now);
+        // Pods that come back to a drained node are news, but not another phase (F61).
+        let why = if lease.phase() == Phase::Drained && told.reason == reason::DRAINING {
+            reason::DRAINED
+        } else {
+            told.reason
+        };
+        self.write_lease(lease_write::progress(
+            lease,
+            &told.progress,
+            why,
+            &told.message,
+        ))
+        .await
+    }
+
+    /// Says in the lease what only the agent knows to be in the way.
+    async fn show_waiting(&self, why: Why, observed: &Observed) -> Result<(), PassError> {
+        let Some(lease) = observed.lease() else {
+            return Ok(());
+        };
+        let uncommitted = matches!(lease.phase(), Phase::Draining | Phase::Drained);
+        let (why, message) = match (why, &observed.pods_problem) {
+            (Why::Unread, Some(problem)) if uncommitted => (
+                reason::PODS_BLOCKED,
+                format!("the pods of the node cannot be listed: {problem}"),
+            ),
+            (Why::ClockSkew, _) if uncommitted => (
+                reason::CLOCK_SKEW,
+                "the clocks of the node and of the API server differ by more than 60s".to_owned(),
+            ),
+            _ => return Ok(()),
+        };
+        let said = lease.status.as_ref().is_some_and(|status| {
+            let cut: String = message
+                .chars()
+                .take(status.message.chars().count())
+                .collect();
+            status.reason == why && !cut.is_empty() && status.message == cut
+        });
+        if said {
+            return Ok(());
+        }
+        self.write_lease(lease_write::waits(lease, why, &message))
+            .await
+    }
+
+    pub(crate) async fn write_lease(&self, patch: Value) -> Result<(), PassError> {
+        let api: Api<RebootLease> = Api::all(self.reader.client.clone());
+        let (parameters, patch) = (writer(), Patch::Merge(patch));
+        let call = api.patch_status(&self.reader.node_name, &parameters, &patch);
+        let answer = bounded("write the status of the RebootLease", call).await;
+        answer.map(drop).map_err(PassError::api)
+    }
+
+    async fn write_node(&self, what: &str, patch: Value) -> Result<(), PassError> {
+        let api: Api<Node> = Api::all(self.reader.client.clone());
+        let (parameters, patch) = (writer(), Patch::Merge(patch));
+        let call = api.patch(&self.reader.node_name, &parameters, &patch);
+        let answer = bounded(what, call).await;
+        answer.map(drop).map_err(PassError::api)
+    }
+
+    pub(crate) fn note_in_journal(
+        &self,
+        journal: &crate::journal::Journal,
+    ) -> Result<(), PassError> {
+        let failed = |source| PassError::Journal { source };
+        self.store.write(journal).map_err(failed)
+    }
+}

@@ -1,0 +1,186 @@
+//! What one process has seen itself. Losing it costs time, never safety: everything that safety
+//! needs is in the lease, the Node and the journal.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use slipway_api::{Phase, RebootLease};
+
+use crate::drain::Drain;
+use crate::facts::{Clocks, Outcome, Seen};
+
+/// The memory.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The fence whose cordon was seen in force.
+    pub cordoned: Option<i64>,
+    /// How an undone reboot ended, until the lease says so.
+    pub outcome: Option<(i64, Outcome)>,
+    /// The present drain.
+    pub drain: Option<Drain>,
+    drain_clock: Option<DrainClock>,
+    pods_returned: Option<(i64, Timestamp)>,
+    kind_missing_since: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct DrainClock {
+    fence: i64,
+    /// What had passed by the wall clock when this process first saw the drain.
+    before: Duration,
+    /// Time since boot at that moment.
+    since: Duration,
+}
+
+impl Memory {
+    /// What to decide by. `pods` is how many must leave, if they were listed.
+    pub fn seen(
+        &mut self,
+        lease: Option<&RebootLease>,
+        pods: Option<usize>,
+        clocks: &Clocks,
+    ) -> Seen {
+        let Some(lease) = lease.filter(|lease| lease.phase().is_accepted()) else {
+            self.drain_clock = None;
+            self.pods_returned = None;
+            return Seen::default();
+        };
+        let fence = lease.accepted_fence();
+        if lease.phase() == Phase::Drained && pods.is_some_and(|left| left > 0) {
+            self.pods_returned = Some((fence, clocks.api));
+        }
+        Seen {
+            cordoned: self.cordoned,
+            drain_elapsed: self.drain_elapsed(lease, clocks),
+            pods_returned: self
+                .pods_returned
+                .filter(|(of, _)| *of == fence)
+                .map(|(_, at)| at),
+            outcome: self.outcome.clone(),
+        }
+    }
+
+    /// The drain of `fence`, begun when there is none.
+    pub fn drain(&mut self, fence: i64) -> &mut Drain {
+        let present = self.drain.take().filter(|drain| drain.fence == fence);
+        self.drain
+            .insert(present.unwrap_or_else(|| Drain::new(fence)))
+    }
+
+    /// How long the API server has said that it does not know the kind.
+    pub fn kind_missing(&mut self, boottime: Duration) -> Duration {
+        let since = *self.kind_missing_since.get_or_insert(boottime);
+        boottime.saturating_sub(since)
+    }
+
+    /// The kind is known again.
+    pub fn kind_present(&mut self) {
+        self.kind_missing_since = None;
+    }
+
+    /// On BOOTTIME since this process saw the drain, by the wall clock before: a clock that jumps
+    /// must neither end a drain nor prolong it for ever (F18).
+    fn drain_elapsed(&mut self, lease: &RebootLease, clocks: &Clocks) -> Duration {
+        if lease.phase() != Phase::Draining {
+            self.drain_clock = None;
+            return Duration::ZERO;
+        }
+        let fence = lease.accepted_fence();
+        let known = self.drain_clock.filter(|clock| clock.fence == fence);
+        let clock = known.unwrap_or_else(|| DrainClock {
+            fence,
+            before: passed_since_accept(lease, clocks.wall),
+            since: clocks.boottime,
+        });
+        self.drain_clock = Some(clock);
+        let here = clocks.boottime.saturating_sub(clock.since);
+        clock.before.saturating_add(here)
+    }
+}
+
+fn passed_since_accept(lease: &RebootLease, wall: Timestamp) -> Duration {
+    let steps = lease.status.iter().flat_map(|status| &status.transitions);
+    let accepted = steps.rev().find(|step| step.phase == Phase::Draining);
+    let passed = accepted.map(|step| wall.duration_since(step.at.0));
+    passed
+        .and_then(|passed| Duration::try_from(passed).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn lease(phase: &str) -> RebootLease {
+        serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "RebootLease", "metadata": {"name": "n"},
+            "spec": {"nodeUID": "u", "requestedAt": "2026-01-01T00:00:00Z"},
+            "status": {"phase": phase, "fence": 7, "transitions": [
+                {"phase": "Draining", "at": "2026-01-01T00:00:00.000000Z"}]},
+        }))
+        .unwrap()
+    }
+
+    fn clocks(wall: &str, boottime: u64) -> Clocks {
+        let wall = wall.parse().unwrap();
+        Clocks {
+            api: wall,
+            wall,
+            boottime: Duration::from_secs(boottime),
+            started: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_drain_is_timed_by_the_wall_before_a_restart_and_on_boottime_after_it() {
+        let mut memory = Memory::default();
+        let lease = lease("Draining");
+        let first = memory.seen(Some(&lease), None, &clocks("2026-01-01T00:10:00Z", 50));
+        assert_eq!(first.drain_elapsed, Duration::from_mins(10));
+        // The wall clock jumps a day; the drain does not.
+        let later = memory.seen(Some(&lease), None, &clocks("2026-01-02T00:10:00Z", 80));
+        assert_eq!(later.drain_elapsed, Duration::from_secs(630));
+    }
+
+    #[test]
+    fn f61_pods_that_come_back_after_drained_are_remembered() {
+        let mut memory = Memory::default();
+        let now = clocks("2026-01-01T00:10:00Z", 50);
+        assert_eq!(
+            memory
+                .seen(Some(&lease("Drained")), Some(0), &now)
+                .pods_returned,
+            None
+        );
+        assert_eq!(
+            memory
+                .seen(Some(&lease("Drained")), Some(1), &now)
+                .pods_returned,
+            Some(now.api)
+        );
+        let later = clocks("2026-01-01T00:11:00Z", 110);
+        assert_eq!(
+            memory
+                .seen(Some(&lease("Drained")), Some(0), &later)
+                .pods_returned,
+            Some(now.api)
+        );
+        assert_eq!(
+            memory
+                .seen(Some(&lease("Aborted")), None, &later)
+                .pods_returned,
+            None
+        );
+    }
+
+    #[test]
+    fn f75_a_missing_kind_counts_from_when_it_was_first_missed() {
+        let mut memory = Memory::default();
+        let at = Duration::from_secs;
+        assert_eq!(memory.kind_missing(at(10)), Duration::ZERO);
+        assert_eq!(memory.kind_missing(at(40)), at(30));
+        memory.kind_present();
+        assert_eq!(memory.kind_missing(at(50)), Duration::ZERO);
+    }
+}
