@@ -14,6 +14,7 @@
 mod kubelets;
 mod leftovers;
 mod plain;
+mod pods;
 mod reboots;
 
 use std::process::ExitCode;
@@ -44,6 +45,10 @@ fn main() -> ExitCode {
         scenario(
             "kubelets_run_a_workload_and_come_back_from_a_reboot",
             kubelets::kubelets_run_a_workload_and_come_back_from_a_reboot,
+        ),
+        scenario(
+            "a_pod_without_capabilities_reads_and_reboots_its_machine",
+            pods::a_pod_without_capabilities_reads_and_reboots_its_machine,
         ),
     ];
     run("machines", scenarios)
