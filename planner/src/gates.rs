@@ -74,13 +74,18 @@ pub fn schedule_wakes(policy: &PolicyView, now: Timestamp) -> Vec<Timestamp> {
     let Some(opening) = schedule(policy, now) else {
         return Vec::new();
     };
-    let Some(edge) = opening.edge() else {
-        return Vec::new();
+    let last_start = match opening {
+        Opening::Open { span } => span
+            .end
+            .checked_sub(WINDOW_LEFT_AT_CLEAR)
+            .ok()
+            .and_then(|time| time.checked_add(SignedDuration::from_millis(1)).ok()),
+        Opening::Always | Opening::Closed { .. } => None,
     };
-    let margin = SignedDuration::from_secs(1) - WINDOW_LEFT_AT_CLEAR;
-    let last_start = edge.checked_add(margin).unwrap_or(edge);
-    [edge, last_start]
+    opening
+        .edge()
         .into_iter()
+        .chain(last_start)
         .filter(|time| *time > now)
         .collect()
 }
