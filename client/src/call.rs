@@ -76,7 +76,10 @@ pub enum CallError {
 impl CallError {
     /// An error for a failed request.
     pub fn api(what: &str, source: kube::Error) -> Self {
-        Self::Api { what: what.to_owned(), source: Box::new(source) }
+        Self::Api {
+            what: what.to_owned(),
+            source: Box::new(source),
+        }
     }
 
     /// The API server's own answer, if it gave one.
@@ -155,7 +158,9 @@ async fn within<T>(
 ) -> Result<T, CallError> {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(|source| CallError::api(what, source)),
-        Err(_) => Err(CallError::NoAnswer { what: what.to_owned() }),
+        Err(_) => Err(CallError::NoAnswer {
+            what: what.to_owned(),
+        }),
     }
 }
 
@@ -164,7 +169,10 @@ mod tests {
     use super::*;
 
     fn answered(code: u16) -> CallError {
-        let status = Status { code, ..Status::default() };
+        let status = Status {
+            code,
+            ..Status::default()
+        };
         CallError::api("try", kube::Error::Api(Box::new(status)))
     }
 
@@ -190,13 +198,20 @@ mod tests {
         assert!(!answered(409).may_have_landed());
         assert!(!answered(403).may_have_landed());
         assert!(answered(504).may_have_landed());
-        assert!(CallError::NoAnswer { what: "write".into() }.may_have_landed());
+        assert!(
+            CallError::NoAnswer {
+                what: "write".into()
+            }
+            .may_have_landed()
+        );
     }
 
     #[tokio::test]
     async fn a_call_that_hangs_is_cut_off() {
         let hangs = std::future::pending::<Result<(), kube::Error>>();
-        let error = within(Duration::from_millis(1), "wait", hangs).await.unwrap_err();
+        let error = within(Duration::from_millis(1), "wait", hangs)
+            .await
+            .unwrap_err();
         assert!(matches!(error, CallError::NoAnswer { .. }));
     }
 }

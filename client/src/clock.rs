@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
 /// Wall time, for what people and other machines read. Read once per pass and handed on.
-#[expect(clippy::disallowed_methods, reason = "this is the one reader of wall time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one reader of wall time"
+)]
 pub fn wall() -> Timestamp {
     Timestamp::now()
 }

@@ -65,20 +65,30 @@ pub async fn client(options: &ConnectOptions) -> Result<Client, ConnectError> {
                 source: Box::new(source),
             };
             let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
-            let choice =
-                KubeConfigOptions { context: options.context.clone(), ..Default::default() };
-            Config::from_custom_kubeconfig(kubeconfig, &choice).await.map_err(failed)?
+            let choice = KubeConfigOptions {
+                context: options.context.clone(),
+                ..Default::default()
+            };
+            Config::from_custom_kubeconfig(kubeconfig, &choice)
+                .await
+                .map_err(failed)?
         }
-        None => Config::incluster()
-            .map_err(|source| ConnectError::InCluster { source: Box::new(source) })?,
+        None => Config::incluster().map_err(|source| ConnectError::InCluster {
+            source: Box::new(source),
+        })?,
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
     // A pooled connection's idle time must not count against the next answer.
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    config.auth_info.impersonate.clone_from(&options.impersonate);
-    Client::try_from(config).map_err(|source| ConnectError::Build { source: Box::new(source) })
+    config
+        .auth_info
+        .impersonate
+        .clone_from(&options.impersonate);
+    Client::try_from(config).map_err(|source| ConnectError::Build {
+        source: Box::new(source),
+    })
 }
 
 /// Installs the TLS provider of this process; later calls change nothing.

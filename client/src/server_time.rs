@@ -40,7 +40,11 @@ where
     };
     let (parts, body) = match tokio::time::timeout(CALL_LIMIT, exchange).await {
         Ok(answer) => answer.map_err(|source| CallError::api(what, source))?,
-        Err(_) => return Err(CallError::NoAnswer { what: what.to_owned() }),
+        Err(_) => {
+            return Err(CallError::NoAnswer {
+                what: what.to_owned(),
+            });
+        }
     };
     let unreadable = |source| CallError::api(what, kube::Error::SerdeError(source));
     let time = parts
@@ -59,7 +63,12 @@ where
         ..Status::default()
     });
     // "No such object" is an answer; "no such kind" is not: nothing may be concluded from it.
-    if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == name) {
+    if status.code == 404
+        && status
+            .details
+            .as_ref()
+            .is_some_and(|details| details.name == name)
+    {
         return Ok((None, time));
     }
     Err(CallError::api(what, kube::Error::Api(Box::new(status))))
@@ -76,7 +85,11 @@ pub async fn now(client: &Client) -> Result<Timestamp, CallError> {
         .map_err(|source| CallError::api(what, kube::Error::HttpError(source)))?;
     let response = match tokio::time::timeout(CALL_LIMIT, client.send(request)).await {
         Ok(answer) => answer.map_err(|source| CallError::api(what, source))?,
-        Err(_) => return Err(CallError::NoAnswer { what: what.to_owned() }),
+        Err(_) => {
+            return Err(CallError::NoAnswer {
+                what: what.to_owned(),
+            });
+        }
     };
     response
         .headers()

@@ -67,8 +67,15 @@ pub fn must_go(pod: &Pod, own_namespace: &str) -> bool {
 /// The service account is asked as well as the label: anybody may set a label, but only what may
 /// use our service account speaks for us.
 fn is_operator(pod: &Pod, own_namespace: &str) -> bool {
-    let component = pod.metadata.labels.as_ref().and_then(|all| all.get(names::LABEL_COMPONENT));
-    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+    let component = pod
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|all| all.get(names::LABEL_COMPONENT));
+    let account = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.service_account_name.as_deref());
     pod.metadata.namespace.as_deref() == Some(own_namespace)
         && component.is_some_and(|component| component == names::COMPONENT_OPERATOR)
         && account == Some(names::SERVICE_ACCOUNT_OPERATOR)
@@ -76,7 +83,9 @@ fn is_operator(pod: &Pod, own_namespace: &str) -> bool {
 
 fn controller(pod: &Pod) -> Option<&OwnerReference> {
     let owners = pod.metadata.owner_references.iter().flatten();
-    owners.into_iter().find(|owner| owner.controller == Some(true))
+    owners
+        .into_iter()
+        .find(|owner| owner.controller == Some(true))
 }
 
 #[cfg(test)]
@@ -84,7 +93,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pod(metadata: serde_json::Value, account: &str) -> Pod {
+    fn pod(metadata: &serde_json::Value, account: &str) -> Pod {
         serde_json::from_value(json!({
             "metadata": metadata,
             "spec": {"containers": [], "serviceAccountName": account},
@@ -105,13 +114,22 @@ mod tests {
         let mirror = json!({"name": "p", "annotations": {"kubernetes.io/config.mirror": "x"}});
         let leaving = json!({"name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z"});
         let cases = [
-            (pod(json!({"name": "p"}), "default"), PodVerdict::Evict),
-            (pod(owned_by("ReplicaSet"), "default"), PodVerdict::Evict),
-            (pod(owned_by("DaemonSet"), "default"), PodVerdict::Stays(StaysBecause::DaemonSet)),
-            (pod(mirror, "default"), PodVerdict::Stays(StaysBecause::Mirror)),
-            (pod(leaving, "default"), PodVerdict::Leaving),
-            (pod(operator.clone(), "slipway-operator"), PodVerdict::Stays(StaysBecause::Operator)),
-            (pod(operator, "default"), PodVerdict::Evict),
+            (pod(&json!({"name": "p"}), "default"), PodVerdict::Evict),
+            (pod(&owned_by("ReplicaSet"), "default"), PodVerdict::Evict),
+            (
+                pod(&owned_by("DaemonSet"), "default"),
+                PodVerdict::Stays(StaysBecause::DaemonSet),
+            ),
+            (
+                pod(&mirror, "default"),
+                PodVerdict::Stays(StaysBecause::Mirror),
+            ),
+            (pod(&leaving, "default"), PodVerdict::Leaving),
+            (
+                pod(&operator, "slipway-operator"),
+                PodVerdict::Stays(StaysBecause::Operator),
+            ),
+            (pod(&operator, "default"), PodVerdict::Evict),
         ];
         for (pod, verdict) in cases {
             assert_eq!(judge(&pod, "slipway-system"), verdict, "{pod:?}");
@@ -122,6 +140,9 @@ mod tests {
     fn an_owner_that_is_no_controller_does_not_keep_a_pod() {
         let mut metadata = owned_by("DaemonSet");
         metadata["ownerReferences"][0]["controller"] = json!(false);
-        assert_eq!(judge(&pod(metadata, "default"), "slipway-system"), PodVerdict::Evict);
+        assert_eq!(
+            judge(&pod(&metadata, "default"), "slipway-system"),
+            PodVerdict::Evict
+        );
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// The longest duration that any field takes: one week.
 ///
 /// Longer than any reboot; short enough that no sum of two overflows anything.
-pub const LONGEST: time::Duration = time::Duration::from_secs(7 * 24 * 3600);
+pub const LONGEST: time::Duration = time::Duration::from_hours(7 * 24);
 
 /// Elapsed time, never negative, in Go's notation (units `h`, `m`, `s`, `ms`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +43,10 @@ impl FromStr for Duration {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = || ParseDurationError(text.to_owned());
+        // The library reads an empty text as zero and a bare 0 without a unit.
+        if !text.ends_with(['h', 'm', 's']) {
+            return Err(bad());
+        }
         let parsed: kube::core::Duration = text.parse().map_err(|_| bad())?;
         if parsed.is_negative() {
             return Err(bad());

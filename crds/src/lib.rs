@@ -5,7 +5,14 @@
 //! ([`validate`]). It never talks to a server, reads no clock and starts no task.
 //! The operator, the agent, the planner and the CLI all depend on it; it depends on none of them.
 
-#![allow(unreachable_pub, reason = "the derive for CRDs repeats each type in a private module")]
+#![allow(
+    unreachable_pub,
+    reason = "the derive for CRDs repeats each type in a private module"
+)]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column names its type"
+)]
 
 pub mod drain_filter;
 pub mod duration;
