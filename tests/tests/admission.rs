@@ -5,8 +5,12 @@
 mod cells;
 #[path = "admission/leases.rs"]
 mod leases;
+#[path = "admission/mutants.rs"]
+mod mutants;
 #[path = "admission/nodes.rs"]
 mod nodes;
+#[path = "admission/rbac.rs"]
+mod rbac;
 #[path = "admission/world.rs"]
 mod world;
 
@@ -33,7 +37,20 @@ fn matrix() -> Vec<Cell> {
 async fn everybody_may_do_what_they_need_and_nothing_else() -> Result<()> {
     let world = World::make().await?;
     let cells = matrix();
+    ensure!(cells.len() > 250, "only {} cells", cells.len());
     world.wait_right(&cells).await?;
-    ensure!(cells.len() > 200, "only {} cells", cells.len());
+    world.policies_fit_the_types().await?;
+    world.control_plane.stop().await
+}
+
+#[tokio::test]
+async fn each_policy_and_each_of_its_validations_is_needed() -> Result<()> {
+    let world = World::make().await?;
+    let cells = matrix();
+    world.wait_right(&cells).await?;
+    mutants::every_policy_is_needed(&world, &cells).await?;
+    mutants::every_validation_is_needed(&world, &cells).await?;
+    // Here, because the collector has met our kinds meanwhile.
+    world.a_lease_goes_with_its_node().await?;
     world.control_plane.stop().await
 }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use slipway_api::{Phase, RebootLease, RebootLedger};
@@ -22,6 +23,8 @@ use super::cells::{Cell, Who};
 pub(crate) const FENCE: i64 = 5;
 /// How long a policy may take until it is in force.
 const IN_FORCE: Duration = Duration::from_secs(20);
+/// How long the garbage collector may take: it looks for new kinds every half minute.
+const COLLECTED: Duration = Duration::from_secs(75);
 
 /// Nodes beside those named after phases: two with a pod each, and leases with a twist.
 const OTHERS: [(&str, Phase); 5] = [
@@ -261,5 +264,62 @@ impl World {
             Ok(Some(()))
         })
         .await
+    }
+
+    /// Waits until a cell is answered otherwise than it has to be.
+    pub(crate) async fn wait_wrong(&self, cells: &[Cell]) -> Result<()> {
+        wait_until("a cell to be answered otherwise", IN_FORCE, || async {
+            Ok(self.first_wrong(cells).await?.map(drop))
+        })
+        .await
+    }
+
+    /// [`World::wait_right`] without the whole list of what is wrong, hence quicker.
+    pub(crate) async fn wait_restored(&self, cells: &[Cell]) -> Result<()> {
+        wait_until("the policies to be in force again", IN_FORCE, || async {
+            match self.first_wrong(cells).await? {
+                Some(wrong) => bail!("{wrong}"),
+                None => Ok(Some(())),
+            }
+        })
+        .await
+    }
+
+    /// The controller manager checks every expression against the types that it is asked about.
+    pub(crate) async fn policies_fit_the_types(&self) -> Result<()> {
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(self.admin.clone());
+        wait_until("every policy to be type-checked", IN_FORCE, || async {
+            for policy in policies.list(&ListParams::default()).await?.items {
+                let name = policy.name_any();
+                let Some(checked) = policy.status.and_then(|status| status.type_checking) else {
+                    return Ok(None);
+                };
+                let warnings = checked.expression_warnings.unwrap_or_default();
+                ensure!(warnings.is_empty(), "{name}: {warnings:?}");
+            }
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// The garbage collector itself is not stopped by our policies.
+    pub(crate) async fn a_lease_goes_with_its_node(&self) -> Result<()> {
+        let node = node_in(Phase::Rebooting);
+        let nodes: Api<Node> = Api::all(self.admin.clone());
+        nodes.delete(&node, &DeleteParams::default()).await?;
+        let leases: Api<RebootLease> = Api::all(self.admin.clone());
+        wait_until("the lease of a deleted node to go", COLLECTED, || async {
+            Ok(leases.get_opt(&node).await?.is_none().then_some(()))
+        })
+        .await
+    }
+
+    async fn first_wrong(&self, cells: &[Cell]) -> Result<Option<String>> {
+        for cell in cells {
+            if let Some(wrong) = self.ask(cell).await? {
+                return Ok(Some(wrong));
+            }
+        }
+        Ok(None)
     }
 }

@@ -1,0 +1,127 @@
+//! What the chart grants, as a table: a render that differs fails.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use slipway_lab::chart;
+
+/// Subject, scope, resource and verbs, one line each; a name in brackets limits the grant to it.
+const TABLE: &str = "\
+slipway-agent everywhere authentication.k8s.io/nodes: impersonate:associated-node
+slipway-agent everywhere nodes/status: patch
+slipway-agent everywhere nodes: get patch
+slipway-agent everywhere pods/eviction: impersonate-on:associated-node:create
+slipway-agent everywhere pods: impersonate-on:associated-node:get impersonate-on:associated-node:list
+slipway-agent everywhere slipway.dev/rebootleases/status: patch
+slipway-agent everywhere slipway.dev/rebootleases: get list watch
+slipway-agent everywhere slipway.dev/rebootledgers[cluster]: get
+slipway-operator everywhere admissionregistration.k8s.io/validatingadmissionpolicies: get
+slipway-operator everywhere admissionregistration.k8s.io/validatingadmissionpolicybindings: get
+slipway-operator everywhere apiextensions.k8s.io/customresourcedefinitions[rebootleases.slipway.dev]: get
+slipway-operator everywhere apiextensions.k8s.io/customresourcedefinitions[rebootledgers.slipway.dev]: get
+slipway-operator everywhere apiextensions.k8s.io/customresourcedefinitions[rebootpolicies.slipway.dev]: get
+slipway-operator everywhere events.k8s.io/events: create patch
+slipway-operator everywhere nodes: get list watch
+slipway-operator everywhere pods: get list watch
+slipway-operator everywhere slipway.dev/rebootleases/status: patch
+slipway-operator everywhere slipway.dev/rebootleases: create get list patch watch
+slipway-operator everywhere slipway.dev/rebootledgers/status: patch update
+slipway-operator everywhere slipway.dev/rebootledgers: create get list watch
+slipway-operator everywhere slipway.dev/rebootpolicies/status: patch
+slipway-operator everywhere slipway.dev/rebootpolicies: get list watch
+slipway-operator in slipway-system coordination.k8s.io/leases: create
+slipway-operator in slipway-system coordination.k8s.io/leases[slipway-operator]: get patch update
+view everywhere slipway.dev/rebootleases: get list watch
+view everywhere slipway.dev/rebootledgers: get list watch
+view everywhere slipway.dev/rebootpolicies: get list watch
+";
+
+#[test]
+fn the_chart_grants_exactly_the_table() -> Result<()> {
+    for values in [
+        json!({}),
+        json!({ "operator": { "replicas": 1 }, "logFormat": "text" }),
+    ] {
+        let documents = chart::documents(&chart::render(&values)?)?;
+        assert_eq!(grants(&documents)?, TABLE);
+    }
+    Ok(())
+}
+
+/// Every grant of every binding and aggregated role, one line each, sorted.
+fn grants(documents: &[Value]) -> Result<String> {
+    let mut table: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (binding, role, scope) in [
+        ("ClusterRoleBinding", "ClusterRole", "everywhere"),
+        ("RoleBinding", "Role", "in"),
+    ] {
+        for binding in chart::of_kind(documents, binding) {
+            let scope = match binding["metadata"]["namespace"].as_str() {
+                Some(namespace) => format!("{scope} {namespace}"),
+                None => scope.to_owned(),
+            };
+            let role_name = binding["roleRef"]["name"].as_str().context("no role")?;
+            assert_eq!(binding["roleRef"]["kind"], role);
+            let role = chart::find(documents, role, role_name)?;
+            for subject in binding["subjects"].as_array().context("no subjects")? {
+                assert_eq!(subject["kind"], "ServiceAccount");
+                assert_eq!(subject["namespace"], chart::NAMESPACE);
+                let subject = subject["name"].as_str().context("no name")?;
+                collect(&mut table, &format!("{subject} {scope}"), role)?;
+            }
+        }
+    }
+    for role in chart::of_kind(documents, "ClusterRole") {
+        let labels = role["metadata"]["labels"]
+            .as_object()
+            .context("no labels")?;
+        for label in labels.keys() {
+            if let Some(into) = label.strip_prefix("rbac.authorization.k8s.io/aggregate-to-") {
+                collect(&mut table, &format!("{into} everywhere"), role)?;
+            }
+        }
+    }
+    let mut lines: Vec<String> = table
+        .into_iter()
+        .map(|(grant, mut verbs)| {
+            verbs.sort();
+            format!("{grant}: {}\n", verbs.join(" "))
+        })
+        .collect();
+    lines.sort();
+    Ok(lines.concat())
+}
+
+fn collect(table: &mut BTreeMap<String, Vec<String>>, who: &str, role: &Value) -> Result<()> {
+    for rule in role["rules"].as_array().context("no rules")? {
+        let names = match &rule["resourceNames"] {
+            Value::Null => vec![String::new()],
+            names => strings(names)?
+                .into_iter()
+                .map(|name| format!("[{name}]"))
+                .collect(),
+        };
+        for group in strings(&rule["apiGroups"])? {
+            for resource in strings(&rule["resources"])? {
+                for name in &names {
+                    let group = if group.is_empty() {
+                        String::new()
+                    } else {
+                        format!("{group}/")
+                    };
+                    let line = format!("{who} {group}{resource}{name}");
+                    table
+                        .entry(line)
+                        .or_default()
+                        .extend(strings(&rule["verbs"])?);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn strings(list: &Value) -> Result<Vec<String>> {
+    serde_json::from_value(list.clone()).context("not a list of strings")
+}
