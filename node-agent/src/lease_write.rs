@@ -76,7 +76,7 @@ pub fn landed(lease: &RebootLease, fence: i64, at: Timestamp) -> bool {
 
 /// The machine has accepted the reboot call.
 pub fn called(lease: &RebootLease) -> Value {
-    let message = "the machine has accepted the reboot and goes down";
+    let message = "the reboot is called; the machine goes down";
     patch(lease, &said(reason::REBOOT_CALLED, message))
 }
 

@@ -1,0 +1,158 @@
+//! Draining and Drained: the node is ours, and everything can still be undone.
+
+use slipway_api::lease::Grant;
+use slipway_api::{Phase, RebootLease, RebootLeaseStatus};
+
+use super::rules::{call_may_fire, may_commit};
+use super::{Action, SOON, Why, wait};
+use crate::facts::{Facts, Mark, Need, Outcome, PodsView};
+use crate::reason;
+
+/// Draining or Drained: the node is ours, and everything can still be undone.
+pub(super) fn uncommitted(facts: &Facts, lease: &RebootLease) -> Action {
+    let fence = lease.accepted_fence();
+    let status = lease.status.clone().unwrap_or_default();
+    if call_may_fire(facts) {
+        // etcd restored from a backup: the lease has forgotten our commit, the journal has not.
+        return wait(Why::CallMayFire, SOON);
+    }
+    if let Some(revoke) = lease.spec.revoke.as_ref().filter(|r| r.fence >= fence) {
+        let reason = if revoke.reason.is_empty() {
+            reason::REVOKED.to_owned()
+        } else {
+            revoke.reason.clone()
+        };
+        let outcome = Outcome {
+            phase: Phase::Aborted,
+            reason,
+            message: revoke.message.clone(),
+        };
+        return Action::Retire { fence, outcome };
+    }
+    // Between the operator's answer owed (Q1) and its revoke: nothing new.
+    let Some(grant) = lease.spec.grant.as_ref().filter(|g| g.fence == fence) else {
+        return wait(Why::Contradictory, SOON);
+    };
+    if status.boot_id_before.is_none() {
+        return if facts.clocks.api >= grant.not_after.0 {
+            let outcome = expired();
+            Action::Retire { fence, outcome }
+        } else {
+            wait(Why::Contradictory, SOON)
+        };
+    }
+    if let Some(outcome) = ends(facts, &status, grant) {
+        return Action::Retire { fence, outcome };
+    }
+    match &facts.node.mark {
+        // An older cordon of ours: its record is undone first, never overwritten.
+        Mark::Ours(record) if record.fence != fence => Action::Undo {
+            fence: record.fence,
+        },
+        Mark::Absent => Action::Cordon { fence },
+        Mark::Ours(_) | Mark::Unreadable => cordoned(facts, lease, fence),
+    }
+}
+
+/// The node is cordoned by us: pods first, then the second key.
+fn cordoned(facts: &Facts, lease: &RebootLease, fence: i64) -> Action {
+    match facts.pods {
+        PodsView::NotRead => return wait(Why::Unread, SOON),
+        PodsView::Left(0) => {}
+        PodsView::Left(_) => return Action::Evict { fence },
+    }
+    match lease.phase() {
+        Phase::Draining => Action::MarkDrained { fence },
+        Phase::Drained => match may_commit(facts, lease, fence) {
+            Ok(()) => Action::Commit { fence },
+            Err(why) => wait(why, SOON),
+        },
+        Phase::Pending
+        | Phase::Granted
+        | Phase::Rebooting
+        | Phase::Rebooted
+        | Phase::Completed
+        | Phase::Aborted
+        | Phase::Failed => wait(Why::Contradictory, SOON),
+    }
+}
+
+/// Why an uncommitted reboot must end now, if it must.
+fn ends(facts: &Facts, status: &RebootLeaseStatus, grant: &Grant) -> Option<Outcome> {
+    let before = status.boot_id_before.as_deref();
+    if before.is_some_and(|before| before != facts.host.boot_id) {
+        let message = "the node was rebooted by somebody else before this reboot was committed";
+        return Some(Outcome::failed(reason::REBOOTED_ELSEWHERE, message));
+    }
+    if let Some(outcome) = undone(facts, grant.fence) {
+        return Some(outcome);
+    }
+    if let Some(message) = veto(facts, status, grant.fence) {
+        return Some(Outcome::failed(reason::VETOED, message));
+    }
+    if facts.clocks.api >= grant.not_after.0 {
+        return Some(expired());
+    }
+    if facts.host.need == Need::NotRequired {
+        let message = "nothing on the node asks for a reboot any more";
+        return Some(Outcome::failed(reason::NO_LONGER_NEEDED, message));
+    }
+    let limit = grant.drain.timeout;
+    let late = !limit.is_zero() && facts.seen.drain_elapsed >= limit.0;
+    (status.phase == Phase::Draining && late)
+        .then(|| Outcome::failed(reason::DRAIN_TIMEOUT, timeout_message(status, grant)))
+}
+
+fn expired() -> Outcome {
+    let message = "the grant ran out before the reboot was committed";
+    Outcome::failed(reason::EXPIRED, message)
+}
+
+/// A fence whose undo is on the Node is never cordoned again; only its ending is still owed.
+fn undone(facts: &Facts, fence: i64) -> Option<Outcome> {
+    if facts.node.undone != Some(fence) || facts.node.mark != Mark::Absent {
+        return None;
+    }
+    let known = facts.seen.outcome.as_ref().filter(|(of, _)| *of == fence);
+    let forgotten = "undone; the agent was restarted before it could say why";
+    Some(known.map_or_else(
+        || Outcome::failed(reason::NOT_REBOOTED, forgotten),
+        |(_, outcome)| outcome.clone(),
+    ))
+}
+
+/// What a human did that says no (F64).
+fn veto(facts: &Facts, status: &RebootLeaseStatus, fence: i64) -> Option<&'static str> {
+    match &facts.node.mark {
+        Mark::Unreadable => {
+            Some("our annotation on the node was changed; the cordon is left as it is")
+        }
+        Mark::Absent => {
+            let was_there = status.phase == Phase::Drained
+                || status.drain.is_some()
+                || facts.seen.cordoned == Some(fence);
+            was_there
+                .then_some("our annotation was removed from the node; the cordon is left as it is")
+        }
+        Mark::Ours(record) if record.fence != fence => None,
+        Mark::Ours(_) if !facts.node.unschedulable => Some("the node was uncordoned by a human"),
+        Mark::Ours(record) if facts.node.foreign_cordon && !record.unschedulable_before => {
+            Some("the node was uncordoned and cordoned again by somebody else; that cordon stays")
+        }
+        Mark::Ours(_) => None,
+    }
+}
+
+fn timeout_message(status: &RebootLeaseStatus, grant: &Grant) -> String {
+    let waiting = status.drain.iter().flat_map(|drain| &drain.waiting);
+    let named: Vec<String> = waiting
+        .take(3)
+        .map(|pod| format!("{} ({})", pod.pod, pod.reason))
+        .collect();
+    let pods = if named.is_empty() {
+        "pods were left".to_owned()
+    } else {
+        format!("still there: {}", named.join(", "))
+    };
+    format!("the drain took longer than {}: {pods}", grant.drain.timeout)
+}
