@@ -4,6 +4,8 @@
 mod corpus;
 #[path = "crds/phases.rs"]
 mod phases;
+#[path = "crds/values.rs"]
+mod values;
 
 use std::fs;
 

@@ -37,12 +37,6 @@ projected:
         items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
 {{- end }}
 
-{{- define "slipway.metricsAnnotations" -}}
-prometheus.io/scrape: "true"
-prometheus.io/path: /metrics
-prometheus.io/port: {{ . | quote }}
-{{- end }}
-
 {{/* The binding of an admission policy: dict "name" and "root". */}}
 {{- define "slipway.policyBinding" -}}
 apiVersion: admissionregistration.k8s.io/v1

@@ -1,0 +1,262 @@
+//! The chart: its values, what it renders from them, and how little its pods may do.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use clap::CommandFactory;
+use serde_json::{Value, json};
+use slipway_lab::chart;
+
+fn rendered(values: &Value) -> Result<Vec<Value>> {
+    chart::documents(&chart::render(values)?)
+}
+
+fn pod_of<'a>(documents: &'a [Value], kind: &str) -> Result<&'a Value> {
+    let workloads = chart::of_kind(documents, kind);
+    let workload = workloads.first().with_context(|| format!("no {kind}"))?;
+    Ok(&workload["spec"]["template"]["spec"])
+}
+
+#[test]
+fn install_yaml_is_the_chart_with_its_default_values() -> Result<()> {
+    let present = fs::read_to_string(chart::repository().join("examples/install.yaml"))?;
+    ensure!(
+        present == chart::install_yaml()?,
+        "examples/install.yaml is stale: run `cargo xtask chart`"
+    );
+    Ok(())
+}
+
+#[test]
+fn values_that_the_chart_does_not_know_are_refused() -> Result<()> {
+    for (values, told) in [
+        (json!({ "replicas": 3 }), "'replicas' not allowed"),
+        (
+            json!({ "operator": { "replica": 3 } }),
+            "'replica' not allowed",
+        ),
+        (
+            json!({ "operator": { "replicas": 0 } }),
+            "/operator/replicas",
+        ),
+        (
+            json!({ "operator": { "image": { "name": "a" } } }),
+            "'name' not allowed",
+        ),
+        (
+            json!({ "agent": { "rebootCommand": "reboot" } }),
+            "'rebootCommand' not allowed",
+        ),
+        (
+            json!({ "agent": { "profile": "privileged" } }),
+            "/agent/profile",
+        ),
+        (
+            json!({ "agent": { "sentinels": ["/etc/passwd"] } }),
+            "/agent/sentinels/0",
+        ),
+        (
+            json!({ "agent": { "tolerations": [{ "effects": "a" }] } }),
+            "'effects' not allowed",
+        ),
+        (
+            json!({ "agent": { "maxUnavailable": "101%" } }),
+            "/agent/maxUnavailable",
+        ),
+        (json!({ "agent": { "settle": "soon" } }), "/agent/settle"),
+        (
+            json!({ "metrics": { "annotation": true } }),
+            "'annotation' not allowed",
+        ),
+        (
+            json!({ "prometheusRule": { "enable": true } }),
+            "'enable' not allowed",
+        ),
+        (json!({ "logFormat": "xml" }), "/logFormat"),
+    ] {
+        match chart::render(&values) {
+            Ok(_) => anyhow::bail!("{values} was accepted"),
+            Err(error) => ensure!(
+                format!("{error:#}").contains(told),
+                "{values}: expected {told}, got {error:#}"
+            ),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_of_the_default_namespace_in_another_one() -> Result<()> {
+    let text = chart::render_in("elsewhere", &json!({ "agent": { "eviction": "own" } }))?;
+    ensure!(
+        !text.contains(chart::NAMESPACE),
+        "it names {}",
+        chart::NAMESPACE
+    );
+    ensure!(text.contains("'system:serviceaccount:elsewhere:slipway-agent'"));
+    Ok(())
+}
+
+#[test]
+fn options_add_what_they_say_and_nothing_else() -> Result<()> {
+    let default = rendered(&json!({}))?;
+    ensure!(chart::of_kind(&default, "PrometheusRule").is_empty());
+    ensure!(chart::of_kind(&default, "PodDisruptionBudget").len() == 1);
+    ensure!(
+        chart::find(
+            &default,
+            "ValidatingAdmissionPolicy",
+            "slipway-agent-eviction-fallback"
+        )
+        .is_err()
+    );
+
+    let alone = rendered(&json!({ "operator": { "replicas": 1 } }))?;
+    ensure!(
+        chart::of_kind(&alone, "PodDisruptionBudget").is_empty(),
+        "the budget of a single operator would keep its node from being drained"
+    );
+    let alerts = rendered(&json!({ "prometheusRule": { "enabled": true } }))?;
+    let rule = chart::find(&alerts, "PrometheusRule", "slipway")?;
+    let alerts: Vec<&str> = rule["spec"]["groups"][0]["rules"]
+        .as_array()
+        .context("no rules")?
+        .iter()
+        .filter_map(|rule| rule["alert"].as_str())
+        .collect();
+    ensure!(alerts.contains(&"RebootRequired"), "{alerts:?}");
+    Ok(())
+}
+
+#[test]
+fn every_metric_of_an_alert_is_served_by_the_operator() -> Result<()> {
+    let documents = rendered(&json!({ "prometheusRule": { "enabled": true } }))?;
+    let rule = chart::find(&documents, "PrometheusRule", "slipway")?;
+    let source = fs::read_to_string(chart::repository().join("operator/src/metrics.rs"))?;
+    for rule in rule["spec"]["groups"][0]["rules"]
+        .as_array()
+        .context("no rules")?
+    {
+        let expression = rule["expr"].as_str().context("no expression")?;
+        let names: Vec<&str> = expression
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("slipway_"))
+            .collect();
+        ensure!(!names.is_empty(), "{expression} names no metric");
+        for name in names {
+            ensure!(
+                source.contains(&format!("\"{name}\"")),
+                "there is no metric {name}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The variables that a container gets from the chart.
+fn variables(pod: &Value) -> Result<BTreeSet<String>> {
+    let list = pod["containers"][0]["env"].as_array().context("no env")?;
+    Ok(list
+        .iter()
+        .filter_map(|variable| variable["name"].as_str())
+        .map(str::to_owned)
+        .collect())
+}
+
+fn known(command: &clap::Command) -> BTreeSet<String> {
+    command
+        .get_arguments()
+        .filter_map(|argument| argument.get_env())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn the_programs_read_every_variable_that_the_chart_sets() -> Result<()> {
+    let documents = rendered(&json!({
+        "operator": { "kuredMetricAlias": true },
+        "agent": { "sentinels": ["/var/run/reboot-required"] },
+    }))?;
+    let operator = known(&slipway_operator::config::Config::command());
+    let agent = known(&slipway_node_agent::config::Cli::command());
+    for (kind, known) in [("Deployment", operator), ("DaemonSet", agent)] {
+        let set = variables(pod_of(&documents, kind)?)?;
+        let unknown: Vec<_> = set.difference(&known).collect();
+        ensure!(unknown.is_empty(), "{kind}: nobody reads {unknown:?}");
+    }
+    let pod = pod_of(&documents, "DaemonSet")?;
+    let sentinels = pod["containers"][0]["env"]
+        .as_array()
+        .context("no env")?
+        .iter()
+        .find(|variable| variable["name"] == "SLIPWAY_SENTINELS")
+        .context("no sentinels")?;
+    // /var/run is a link to /run on the host, which the agent would follow into its own root.
+    assert_eq!(sentinels["value"], "/host/run/reboot-required");
+    Ok(())
+}
+
+#[test]
+fn the_pods_may_do_as_little_as_they_need() -> Result<()> {
+    let documents = rendered(&json!({}))?;
+    for (kind, mounted) in [
+        ("Deployment", vec![]),
+        (
+            "DaemonSet",
+            vec![
+                ("/run", "/host/run", true),
+                ("/proc/sys/kernel/random", "/host/kernel-random", true),
+                ("/var/lib/slipway", "/var/lib/slipway", false),
+            ],
+        ),
+    ] {
+        let pod = pod_of(&documents, kind)?;
+        for field in ["hostPID", "hostNetwork", "hostIPC", "initContainers"] {
+            ensure!(pod[field].is_null(), "{kind} has {field}");
+        }
+        assert_eq!(
+            pod["securityContext"]["seccompProfile"]["type"],
+            "RuntimeDefault"
+        );
+        assert_eq!(pod["containers"].as_array().map(Vec::len), Some(1));
+        let container = &pod["containers"][0];
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert_eq!(context["capabilities"], json!({ "drop": ["ALL"] }));
+        ensure!(context["privileged"] != json!(true));
+        ensure!(!container["resources"]["limits"]["memory"].is_null());
+        ensure!(!container["livenessProbe"].is_null() && !container["readinessProbe"].is_null());
+
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        let volumes = pod["volumes"].as_array().context("no volumes")?;
+        let token = &volumes[0]["projected"]["sources"][0]["serviceAccountToken"];
+        // 3607 s would be stretched to a year by the API server.
+        assert_eq!(token["expirationSeconds"], 3600);
+        let mounts = container["volumeMounts"].as_array().context("no mounts")?;
+        let found: Vec<_> = volumes[1..]
+            .iter()
+            .map(|volume| {
+                let mount = mounts.iter().find(|mount| mount["name"] == volume["name"]);
+                let mount = mount.unwrap_or(&Value::Null);
+                (
+                    volume["hostPath"]["path"].as_str().unwrap_or_default(),
+                    mount["mountPath"].as_str().unwrap_or_default(),
+                    mount["readOnly"] == json!(true),
+                )
+            })
+            .collect();
+        assert_eq!(found, mounted);
+    }
+    let operator = pod_of(&documents, "Deployment")?;
+    assert_eq!(operator["securityContext"]["runAsNonRoot"], true);
+    ensure!(
+        operator["tolerations"].is_null(),
+        "the operator must be moved off a cordoned node like any other pod"
+    );
+    let agent = pod_of(&documents, "DaemonSet")?;
+    assert_eq!(agent["priorityClassName"], "system-node-critical");
+    assert_eq!(agent["tolerations"], json!([{ "operator": "Exists" }]));
+    Ok(())
+}
