@@ -1,1 +1,28 @@
-//! stub
+//! Slipway's operator: who is rebooted when.
+//!
+//! One pass over everything, woken by any change, never per object:
+//!
+//! 1. [`observe`]: watches and quorum reads become a snapshot, with `gaps` for what is not known;
+//! 2. `slipway_planner::plan`: pure; every node gets a verdict, and the plan its actions;
+//! 3. `slipway_planner::check`: an independent judge; a plan that breaks an invariant is refused;
+//! 4. [`apply`]: one executor per action, each of which proves its precondition by reading afresh
+//!    and writes by compare-and-swap;
+//! 5. `report`: status of leases and policies, events, metrics; no difference, no write.
+//!
+//! [`election`] lets one replica at a time do this, for efficiency only: two at once are harmless.
+//! The operator never touches a Node or a pod. What it cannot see stops grants and second keys, and
+//! is named at /readyz ([`health`]).
+
+pub mod apply;
+pub mod config;
+pub mod election;
+mod events;
+pub mod health;
+pub mod metrics;
+pub mod observe;
+mod pass;
+mod report;
+pub mod runtime;
+
+pub use config::Config;
+pub use runtime::{RunError, run};

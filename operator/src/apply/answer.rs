@@ -1,0 +1,154 @@
+//! A lease that was deleted under its slot owes an answer (faults.md Q1).
+//!
+//! The agent may still be at work, or its reboot pending, whatever became of the object. So the
+//! lease is made anew, put into Draining under the slot's fence, and given a grant that is revoked
+//! from its first moment: only the agent's own Aborted ends it. Every step is a compare-and-swap,
+//! and each pass goes on from where the last one, or another operator, stopped.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use slipway_api::lease::Grant;
+use slipway_api::policy::{DrainSettings, RebootSettings, VerifySettings};
+use slipway_api::{Phase, RebootLease, Slot};
+use slipway_client::call::CallError;
+use slipway_client::clock;
+use slipway_planner::limits::NOT_AFTER_MARGIN;
+use slipway_planner::{Reason, budget};
+
+use super::revoke::speaks_for;
+use super::{Context, Done, lease, patch, skip};
+use crate::observe::read;
+
+/// What is missing before the agent can answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// The phase Draining under the slot's fence.
+    Phase,
+    /// The grant and its revoke.
+    Keys,
+    /// Nothing.
+    Nothing(&'static str),
+}
+
+/// Asks the agent for its answer.
+pub(super) async fn demand(ctx: &Context, slot: &Slot) -> Result<Done, CallError> {
+    let Some(ledger) = read::ledger(&ctx.client).await? else {
+        return skip("there is no ledger");
+    };
+    if !budget::slots(&ledger).contains(slot) {
+        return skip("the slot is gone");
+    }
+    let node = read::node(&ctx.client, &slot.node).await?;
+    let uid = node.and_then(|node| node.metadata.uid);
+    if uid.as_deref() != Some(slot.node_uid.as_str()) {
+        return skip("the node is gone");
+    }
+    let now = clock::wall();
+    let mut lease = if let Some(lease) = read::lease(&ctx.client, &slot.node).await? {
+        lease
+    } else {
+        tracing::warn!(
+            node = slot.node,
+            fence = slot.fence,
+            "the lease was deleted"
+        );
+        lease::post(ctx, &lease::new(&slot.node, &slot.node_uid, None, now)).await?
+    };
+    let mut next = next(&lease, slot);
+    if next == Next::Phase {
+        let to = (Phase::Draining, slot.fence);
+        let body = patch::enter_fence(&lease, to, &Reason::AnswerOwed, now);
+        lease = ctx.patch_status(&slot.node, &body).await?;
+        next = Next::Keys;
+    }
+    match next {
+        Next::Phase | Next::Keys => {
+            let body = patch::demand(&lease, &grant(slot.fence, now), &Reason::AnswerOwed);
+            ctx.patch_spec(&slot.node, &body).await?;
+            Ok(Done::Applied)
+        }
+        Next::Nothing(why) => skip(why),
+    }
+}
+
+fn next(lease: &RebootLease, slot: &Slot) -> Next {
+    if lease.spec.node_uid != slot.node_uid {
+        return Next::Nothing("the lease is of another node");
+    }
+    if speaks_for(lease, slot) {
+        return Next::Nothing("the lease speaks for the slot");
+    }
+    match (lease.accepted_fence() == slot.fence, lease.phase()) {
+        (true, phase) if phase.is_accepted() => Next::Keys,
+        (false, Phase::Pending) if lease.accepted_fence() < slot.fence => Next::Phase,
+        _ => Next::Nothing("the lease is in a phase that cannot be asked"),
+    }
+}
+
+fn grant(fence: i64, now: Timestamp) -> Grant {
+    Grant {
+        fence,
+        granted_at: Time(now),
+        not_after: Time(now.saturating_add(NOT_AFTER_MARGIN).unwrap_or(now)),
+        drain: DrainSettings::default(),
+        reboot: RebootSettings::default(),
+        verify: VerifySettings::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn slot() -> Slot {
+        Slot {
+            node: "n".into(),
+            node_uid: "u".into(),
+            lease_uid: "l".into(),
+            policy_uid: String::new(),
+            fence: 3,
+            control_plane: false,
+        }
+    }
+
+    fn lease(uid: &str, granted: bool, status: &Value) -> RebootLease {
+        let mut spec = json!({"nodeUID": "u", "requestedAt": "2026-11-24T11:00:00Z"});
+        if granted {
+            spec["grant"] = json!(grant(3, "2026-11-24T12:00:00Z".parse().unwrap()));
+        }
+        serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "RebootLease",
+            "metadata": {"name": "n", "uid": uid}, "spec": spec, "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn q1_each_step_goes_on_from_where_the_last_one_stopped() {
+        let draining = json!({"phase": "Draining", "fence": 3});
+        assert_eq!(next(&lease("m", false, &Value::Null), &slot()), Next::Phase);
+        assert_eq!(next(&lease("m", false, &draining), &slot()), Next::Keys);
+        assert!(matches!(
+            next(&lease("m", true, &draining), &slot()),
+            Next::Nothing(_)
+        ));
+    }
+
+    #[test]
+    fn nothing_is_demanded_of_the_lease_that_the_slot_was_made_for() {
+        assert!(matches!(
+            next(&lease("l", false, &Value::Null), &slot()),
+            Next::Nothing(_)
+        ));
+    }
+
+    #[test]
+    fn a_later_fence_is_never_overwritten() {
+        let later = json!({"phase": "Draining", "fence": 4});
+        assert!(matches!(
+            next(&lease("m", false, &later), &slot()),
+            Next::Nothing(_)
+        ));
+    }
+}

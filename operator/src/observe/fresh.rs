@@ -1,0 +1,115 @@
+//! The evidence for a second key: everything read at quorum, and the API server's time before the
+//! first of these reads (faults.md G8).
+
+use std::future::Future;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::ListParams;
+use kube::{Api, Client};
+use slipway_api::{Phase, RebootLease, drain_filter, names};
+use slipway_client::call::{CallError, bounded};
+use slipway_client::{clock, server_time};
+use slipway_planner::{Gap, LedgerState, Snapshot};
+
+use super::{clock_gap, convert, read};
+
+/// What a second key rests on.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    /// The pass's snapshot with everything that may decide replaced by what was just read. The
+    /// other nodes are as the watch shows them: they only size the budget.
+    pub(crate) snapshot: Snapshot,
+    /// The lease that the key will be written to, with the version to swap against.
+    pub(crate) lease: RebootLease,
+    /// Pods that have to move and have not, as namespace/name.
+    pub(crate) pods_left: Vec<String>,
+    /// The API server's time before all of this was read.
+    pub(crate) at: Timestamp,
+}
+
+/// Gathers the evidence; `None` when the lease does not ask for a key under this fence.
+pub(crate) async fn gather(
+    client: &Client,
+    namespace: &str,
+    base: &Snapshot,
+    (name, fence): (&str, i64),
+) -> Result<Option<Evidence>, CallError> {
+    let at = server_time::now(client).await?;
+    let Some(lease) = read::lease(client, name).await? else {
+        return Ok(None);
+    };
+    if lease.phase() != Phase::Drained || !lease.is_live(fence) {
+        return Ok(None);
+    }
+    let mut snapshot = base.clone();
+    snapshot
+        .gaps
+        .retain(|gap| !matches!(gap, Gap::ClockSkew { .. }));
+    snapshot.gaps.extend(clock_gap(at, clock::wall()));
+    snapshot.leases.insert(name.to_owned(), lease.clone());
+    snapshot.ledger = match read::ledger(client).await? {
+        Some(ledger) => LedgerState::Present(Box::new(ledger)),
+        None => LedgerState::Missing,
+    };
+    let (policies, undecodable) = read::policies(client).await?;
+    snapshot.policies = policies;
+    snapshot
+        .gaps
+        .extend(undecodable.iter().map(|name| Gap::Undecodable {
+            object: format!("RebootPolicy {name}"),
+        }));
+    read_nodes(client, &mut snapshot, name).await?;
+    let pods_left = pods_left(client, namespace, name).await?;
+    Ok(Some(Evidence {
+        snapshot,
+        lease,
+        pods_left,
+        at,
+    }))
+}
+
+/// The target, and the control plane: whether the others of it are Ready decides (faults.md S8).
+async fn read_nodes(client: &Client, snapshot: &mut Snapshot, name: &str) -> Result<(), CallError> {
+    let api: Api<Node> = Api::all(client.clone());
+    let labelled = ListParams::default().labels(names::LABEL_CONTROL_PLANE);
+    let control_plane = bounded("list the control plane", api.list(&labelled)).await?;
+    snapshot.nodes.retain(|_, node| !node.is_control_plane());
+    for node in control_plane.items {
+        let view = convert::node(node);
+        snapshot.nodes.insert(view.name.clone(), view);
+    }
+    match read::node(client, name).await? {
+        Some(node) => snapshot.nodes.insert(name.to_owned(), convert::node(node)),
+        None => snapshot.nodes.remove(name),
+    };
+    Ok(())
+}
+
+/// The operator's own look at the pods: an agent's word is not proof (faults.md F83).
+fn pods_left(
+    client: &Client,
+    namespace: &str,
+    node: &str,
+) -> impl Future<Output = Result<Vec<String>, CallError>> {
+    let api: Api<Pod> = Api::all(client.clone());
+    let params = ListParams::default().fields(&format!("spec.nodeName={node}"));
+    let namespace = namespace.to_owned();
+    async move {
+        let pods = bounded("list the node's pods", api.list(&params)).await?;
+        let must_go = pods
+            .items
+            .iter()
+            .filter(|pod| drain_filter::must_go(pod, &namespace));
+        Ok(must_go.map(pod_name).collect())
+    }
+}
+
+fn pod_name(pod: &Pod) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!(
+        "{}/{}",
+        part(&pod.metadata.namespace),
+        part(&pod.metadata.name)
+    )
+}
