@@ -76,7 +76,12 @@ pub fn render_in(namespace: &str, values: &Value) -> Result<String> {
 
 /// What `examples/install.yaml` has to be.
 pub fn install_yaml() -> Result<String> {
-    Ok(format!("{NAMESPACE_DOCUMENT}{}", render(&json!({}))?))
+    install_yaml_with(&json!({}))
+}
+
+/// The same with other values.
+pub fn install_yaml_with(values: &Value) -> Result<String> {
+    Ok(format!("{NAMESPACE_DOCUMENT}{}", render(values)?))
 }
 
 /// Every document of a YAML text that is not empty.

@@ -14,7 +14,10 @@ mod rbac;
 #[path = "admission/world.rs"]
 mod world;
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, ensure};
+use serde_json::json;
 
 use cells::Cell;
 use world::World;
@@ -38,6 +41,24 @@ async fn everybody_may_do_what_they_need_and_nothing_else() -> Result<()> {
     let world = World::make().await?;
     let cells = matrix();
     ensure!(cells.len() > 250, "only {} cells", cells.len());
+    world.wait_right(&cells).await?;
+    world.policies_fit_the_types().await?;
+    world.control_plane.stop().await
+}
+
+#[tokio::test]
+async fn without_constrained_impersonation_an_agent_evicts_only_while_its_node_holds_a_slot()
+-> Result<()> {
+    let gates = BTreeMap::from([("ConstrainedImpersonation".to_owned(), false)]);
+    let values = json!({ "agent": { "eviction": "own" } });
+    let world = World::make_with(&gates, &values).await?;
+    let cells = [
+        nodes::nodes(),
+        nodes::node_status(),
+        leases::by_agents(),
+        nodes::fallback(),
+    ]
+    .concat();
     world.wait_right(&cells).await?;
     world.policies_fit_the_types().await?;
     world.control_plane.stop().await

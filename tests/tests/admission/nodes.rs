@@ -224,3 +224,45 @@ pub(crate) fn pods() -> Vec<Cell> {
         ),
     ]
 }
+
+/// What changes where constrained impersonation is not served: agents evict as themselves, but only
+/// while their node holds a slot.
+pub(crate) fn fallback() -> Vec<Cell> {
+    const FALLBACK: &str = "slipway-agent-eviction-fallback";
+    vec![
+        Cell::new(agent("draining"), eviction("pod-draining"), Answer::Allowed),
+        // An Eviction names no node: whose pod it is cannot be told. This is the weaker mode.
+        Cell::new(agent("draining"), eviction("pod-n2"), Answer::Allowed),
+        Cell::new(
+            agent("n1"),
+            eviction("pod-n1"),
+            Answer::DeniedBy(FALLBACK, "node n1 holds no slot of the RebootLedger"),
+        ),
+        Cell::new(
+            Who::Unbound,
+            eviction("pod-draining"),
+            Answer::DeniedBy(FALLBACK, "the agent's token names no node"),
+        ),
+        Cell::new(
+            agent("n1"),
+            Act::list(ALL_PODS, "spec.nodeName=n1"),
+            Answer::Allowed,
+        ),
+        Cell::new(
+            agent("draining"),
+            eviction("pod-draining"),
+            Answer::Refused("cannot impersonate"),
+        )
+        .as_user("system:node:draining"),
+        Cell::new(
+            agent("draining"),
+            Act::delete(PODS, "pod-draining"),
+            Answer::Refused("cannot delete"),
+        ),
+        Cell::new(
+            Who::Operator,
+            eviction("pod-draining"),
+            Answer::Refused("cannot create"),
+        ),
+    ]
+}

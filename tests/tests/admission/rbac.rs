@@ -49,6 +49,24 @@ fn the_chart_grants_exactly_the_table() -> Result<()> {
     Ok(())
 }
 
+/// What `agent.eviction: own` takes from the table, and what it adds.
+#[test]
+fn agents_that_evict_as_themselves_impersonate_nobody() -> Result<()> {
+    let values = json!({ "agent": { "eviction": "own" } });
+    let found = grants(&chart::documents(&chart::render(&values)?)?)?;
+    let mut expected: Vec<&str> = TABLE
+        .lines()
+        .filter(|line| !line.contains("impersonate"))
+        .chain([
+            "slipway-agent everywhere pods/eviction: create",
+            "slipway-agent everywhere pods: get list",
+        ])
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+    Ok(())
+}
+
 /// Every grant of every binding and aggregated role, one line each, sorted.
 fn grants(documents: &[Value]) -> Result<String> {
     let mut table: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -76,14 +76,21 @@ pub(crate) fn agent(node: &str) -> Who {
 }
 
 impl World {
+    /// The world as a present Kubernetes has it.
     pub(crate) async fn make() -> Result<Self> {
+        Self::make_with(&BTreeMap::new(), &json!({})).await
+    }
+
+    /// The world with feature gates set, and the chart with these values.
+    pub(crate) async fn make_with(gates: &BTreeMap<String, bool>, values: &Value) -> Result<Self> {
         let control_plane = ControlPlane::start(ControlPlaneOptions {
             scheduler: false,
+            feature_gates: gates.clone(),
             ..Default::default()
         })
         .await?;
         let admin = control_plane.admin_client()?;
-        apply_yaml(&admin, &chart::install_yaml()?).await?;
+        apply_yaml(&admin, &chart::install_yaml_with(values)?).await?;
         apply_yaml(&admin, PEOPLE).await?;
         let mut world = Self {
             control_plane,
