@@ -117,6 +117,42 @@ async fn pods_run_move_when_evicted_and_live_through_a_reboot() -> Result<()> {
     .await
 }
 
+#[tokio::test]
+async fn agents_run_as_pods_with_their_own_tokens_and_come_back_when_killed() -> Result<()> {
+    let cluster = SimulatedCluster::start(SimulatedOptions::with_nodes(2)).await?;
+    cluster.wait_agents(BOUND).await?;
+    cluster.set_sentinel("n1")?;
+    wait_until("the agent to report", BOUND, || async {
+        let node = cluster.node("n1").await?;
+        Ok(asks_for_reboot(&node).then_some(()))
+    })
+    .await?;
+    ensure!(!asks_for_reboot(&cluster.node("n2").await?), "n2 asks too");
+
+    let pod = cluster.agent_pod("n1").await?;
+    cluster.kill_agent("n1").await?;
+    ensure!(!cluster.is_running(&pod), "a killed agent runs");
+    cluster.clear_sentinel("n1")?;
+    wait_until("the agent to be back and report", BOUND, || async {
+        let node = cluster.node("n1").await?;
+        Ok((cluster.is_running(&pod) && !asks_for_reboot(&node)).then_some(()))
+    })
+    .await?;
+    ensure!(
+        cluster.agent_pod("n1").await? == pod,
+        "the pod itself was replaced"
+    );
+    cluster.stop().await
+}
+
+fn asks_for_reboot(node: &k8s_openapi::api::core::v1::Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| &status.conditions);
+    conditions.flatten().any(|condition| {
+        condition.type_ == slipway_api::names::CONDITION_REBOOT_REQUIRED
+            && condition.status == "True"
+    })
+}
+
 fn is_ready(node: &k8s_openapi::api::core::v1::Node) -> bool {
     let conditions = node.status.iter().flat_map(|status| &status.conditions);
     conditions

@@ -28,7 +28,7 @@ pub struct DemoOptions {
     #[arg(long, conflicts_with_all = ["keep", "chaos", "nodes", "machines"])]
     pub down: bool,
     /// Where the statically linked programs for machines are.
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIRECTORY", env = "SLIPWAY_STATIC_PROGRAMS")]
     pub binaries: Option<PathBuf>,
     /// Used by the demo itself: it runs in the background and writes its exit code here.
     #[arg(long, hide = true)]

@@ -31,14 +31,20 @@ const REDRAW: Duration = Duration::from_millis(500);
 pub async fn run(options: DemoOptions) -> Result<u8> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        code = tell(options) => code,
+    let (world, code) = tokio::select! {
+        told = tell(&options) => told?,
         _ = interrupted.recv() => bail!("interrupted"),
         _ = terminated.recv() => bail!("terminated"),
+    };
+    if let Some(report) = &options.report_to {
+        keep::hold(report, code).await?;
     }
+    world.stop().await?;
+    Ok(code)
 }
 
-async fn tell(options: DemoOptions) -> Result<u8> {
+/// The whole story; the cluster as it is then, and the exit code.
+async fn tell(options: &DemoOptions) -> Result<(World, u8)> {
     let deadline = Instant::now() + RUN_BOUND;
     let mut screen = Screen::new(Timestamp::now());
     screen.say(&format!(
@@ -46,15 +52,15 @@ async fn tell(options: DemoOptions) -> Result<u8> {
         options.nodes(),
         options.machines.as_str()
     ));
-    let mut world = World::start(&options).await?;
-    let kept = options.report_to.clone();
-    let told = Story {
+    let mut world = World::start(options).await?;
+    let story = Story {
         world: &world,
         deadline,
         screen: &mut screen,
     };
-    let code = match told.go_on(&options).await {
+    let code = match story.go_on(options).await {
         Ok(kept_all) => u8::from(!kept_all),
+        // Not the end of it all: whoever keeps the cluster wants to look into exactly this.
         Err(error) => {
             screen.say(&format!("{error:#}"));
             1
@@ -64,16 +70,14 @@ async fn tell(options: DemoOptions) -> Result<u8> {
         let logs = world.keep_logs();
         screen.print(&format!("The logs stay in {}\n", logs.display()));
     }
-    if let Some(report) = kept {
+    if options.report_to.is_some() {
         screen.print(&format!(
             "\nThe cluster keeps running. Look at it with\n\n    {} get rebootleases\n\nand end it with \
              `cargo xtask demo --down`.\n",
             world.kubectl()?
         ));
-        keep::hold(&report, code).await?;
     }
-    world.stop().await?;
-    Ok(code)
+    Ok((world, code))
 }
 
 struct Story<'a> {

@@ -99,7 +99,9 @@ impl SimulatedCluster {
     pub fn is_running(&self, uid: &str) -> bool {
         self.machines().values().any(|machine| {
             machine
-                .with_program(uid, |program| program.pid().is_some())
+                .with_program(uid, |program| {
+                    program.process().is_some_and(Process::is_running)
+                })
                 .unwrap_or(false)
         })
     }

@@ -122,12 +122,29 @@ impl SimulatedCluster {
             .await
     }
 
-    /// Waits until a node is Ready under the present boot of its machine.
+    /// Waits until a node is Ready under the present boot of its machine, and the controllers have
+    /// noticed: a node with a taint gets no pods yet.
     pub async fn wait_ready(&self, node: &str, bound: Duration) -> Result<Node> {
         wait_until(&format!("{node} to be Ready"), bound, || async {
             let id = self.machine(node)?.host().boot_id()?;
             let object = self.node(node).await?;
-            Ok(is_ready_as(&object, &id).then_some(object))
+            let tainted = object.spec.iter().any(|spec| spec.taints.is_some());
+            let cordoned = object
+                .spec
+                .iter()
+                .any(|spec| spec.unschedulable == Some(true));
+            Ok((is_ready_as(&object, &id) && (!tainted || cordoned)).then_some(object))
+        })
+        .await
+    }
+
+    /// Waits until every node's agent is Ready.
+    pub async fn wait_agents(&self, bound: Duration) -> Result<()> {
+        wait_until("agents to be Ready", bound, || async {
+            let agents = self.our_pods(names::COMPONENT_AGENT).await?;
+            let ready = agents.iter().filter(|pod| is_pod_ready(pod)).count();
+            anyhow::ensure!(ready == self.machines().len(), "{ready} agents are Ready");
+            Ok(Some(()))
         })
         .await
     }
