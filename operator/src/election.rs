@@ -219,9 +219,9 @@ impl Candidate {
         let mut noted = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if noted.as_ref().map(|trouble| trouble.kind) != trouble.as_ref().map(|new| new.kind) {
             if let Some(trouble) = &trouble {
-                tracing::warn!(%trouble, "the election cannot be held")
+                tracing::warn!(%trouble, "the election cannot be held");
             } else {
-                tracing::info!("the election can be held again")
+                tracing::info!("the election can be held again");
             }
         }
         *noted = trouble;
