@@ -12,16 +12,18 @@ use kube::Api;
 use kube::api::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use slipway_api::RebootLease;
-use slipway_client::chain;
+use slipway_client::{CallError, chain};
 use tokio::sync::Notify;
 
-use crate::backoff::Backoff;
+use crate::backoff::{self, Backoff};
 use crate::health::{self, Health};
 use crate::observe::Reader;
 use crate::pass::Agent;
 
 /// After a failure even an event waits this long: an API server that flaps would be hammered.
 const EVENT_PAUSE: Duration = Duration::from_secs(1);
+/// A rest as long as this is not for anything in particular.
+const IDLE: Duration = Duration::from_mins(1);
 /// How many passes in a row may ask for the next one at once.
 const AGAIN_MAX: u32 = 20;
 /// The API server ends the watch after this; a connection that died silently is noticed then.
@@ -61,6 +63,12 @@ impl Agent {
             } else {
                 rest
             };
+            // Agents that started together must not ask together for ever.
+            let rest = if rest >= IDLE {
+                backoff::jittered(rest)
+            } else {
+                rest
+            };
             self.rest(rest, lease_changed).await;
         }
     }
@@ -93,10 +101,29 @@ pub(crate) async fn watch_lease(
                     health.good(health::WATCH);
                     lease_changed.notify_one();
                 }
-                Err(error) => health.bad(health::WATCH, chain(&error)),
+                Err(error) => {
+                    if let Some(problem) = watch_problem(error) {
+                        health.bad(health::WATCH, problem);
+                    }
+                }
             }
         }
         // The stream never ends by itself.
         tokio::time::sleep(EVENT_PAUSE).await;
     }
+}
+
+/// What to say of a watch that failed; nothing of one that only has to be listed anew.
+fn watch_problem(error: watcher::Error) -> Option<String> {
+    let what = "watch the RebootLease";
+    let source = match error {
+        watcher::Error::WatchError(status) if status.code == 410 => return None,
+        watcher::Error::WatchError(status) => kube::Error::Api(status),
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => source,
+        watcher::Error::NoResourceVersion => return Some(error.to_string()),
+    };
+    let error = CallError::api(what, source);
+    Some(crate::error::told(&error, "RebootLeases", "rebootleases"))
 }

@@ -25,7 +25,7 @@ impl Backoff {
     pub fn failed(&mut self) -> Duration {
         let doubled = FIRST.saturating_mul(2_u32.saturating_pow(self.failures.min(10)));
         self.failures = self.failures.saturating_add(1);
-        jittered(doubled.min(LONGEST), clock::boottime().subsec_nanos())
+        jittered(doubled.min(LONGEST))
     }
 
     /// The pause after another conflict.
@@ -34,7 +34,7 @@ impl Backoff {
         if self.conflicts > QUICK_MAX {
             return self.failed();
         }
-        jittered(QUICK, clock::boottime().subsec_nanos())
+        jittered(QUICK)
     }
 
     /// It worked.
@@ -45,7 +45,11 @@ impl Backoff {
 
 /// Between half of `pause` and all of it. The nanoseconds of the clock are random enough to keep a
 /// fleet from calling at once.
-fn jittered(pause: Duration, nanos: u32) -> Duration {
+pub fn jittered(pause: Duration) -> Duration {
+    spread(pause, clock::boottime().subsec_nanos())
+}
+
+fn spread(pause: Duration, nanos: u32) -> Duration {
     let half = pause / 2;
     let share = u64::from(nanos % 1_000);
     let whole = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
@@ -80,7 +84,7 @@ mod tests {
     #[test]
     fn jitter_stays_between_half_and_all() {
         for nanos in [0, 1, 500, 999, 999_999_999] {
-            let pause = jittered(Duration::from_secs(10), nanos);
+            let pause = spread(Duration::from_secs(10), nanos);
             assert!((5..=10).contains(&pause.as_secs()), "{pause:?}");
         }
     }

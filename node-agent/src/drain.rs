@@ -130,14 +130,17 @@ impl Drain {
             ),
             Some(first) if stuck > 0 => {
                 let text = format!(
-                    "{stuck} of {} pods cannot leave: {}: {}",
+                    "pods that cannot leave: {stuck} of {}: {}: {}",
                     pods.len(),
                     name(first),
                     self.why(first)
                 );
                 (reason::PODS_BLOCKED, text)
             }
-            Some(_) => (reason::DRAINING, format!("{} pods are leaving", pods.len())),
+            Some(_) => (
+                reason::DRAINING,
+                format!("pods still leaving: {}", pods.len()),
+            ),
         };
         Told {
             progress,
@@ -171,7 +174,7 @@ impl Drain {
     }
 
     fn why(&self, pod: &Pod) -> String {
-        if leaving(pod) {
+        if leaving(pod) || self.evicted.contains(uid(pod)) {
             return "terminating".to_owned();
         }
         let held = self.held.get(uid(pod));

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use slipway_client::{CallError, ErrorClass};
+use slipway_client::{CallError, ErrorClass, chain};
 
 use crate::host::HostError;
 use crate::journal::JournalError;
@@ -74,4 +74,16 @@ impl PassError {
             Self::Host { .. } | Self::Journal { .. } | Self::NodeMissing { .. } => false,
         }
     }
+}
+
+/// An error of the API server with its causes. A kind that the API server does not know is said
+/// plainly: `404 page not found` has sent people looking in the wrong place.
+pub(crate) fn told(error: &CallError, kinds: &str, plural: &str) -> String {
+    let named = error.status().and_then(|status| status.details.as_ref());
+    if error.is_not_found() && named.is_none_or(|details| details.name.is_empty()) {
+        return format!(
+            "the API server does not know {kinds}: the CRD {plural}.slipway.dev is missing"
+        );
+    }
+    chain(error)
 }

@@ -77,7 +77,23 @@ impl Health {
         match path {
             "/healthz" => Answer::text(200, "ok\n"),
             "/readyz" => self.ready(),
+            "/metrics" => self.metrics(),
             _ => Answer::not_found(),
+        }
+    }
+
+    fn metrics(&self) -> Answer {
+        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = format!(
+            "# HELP slipway_agent_problems What keeps this agent from being ready; 0 is ready.\n\
+             # TYPE slipway_agent_problems gauge\n\
+             slipway_agent_problems {}\n",
+            problems.len()
+        );
+        Answer {
+            status: 200,
+            content_type: "text/plain; version=0.0.4",
+            body: text,
         }
     }
 

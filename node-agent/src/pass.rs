@@ -275,7 +275,7 @@ impl Agent {
             Ok(_) => {
                 tracing::info!(
                     status = condition.status,
-                    message = condition.message,
+                    said = condition.message,
                     "reported"
                 );
                 self.health.good(health::CONDITION);

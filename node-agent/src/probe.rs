@@ -15,7 +15,7 @@ use kube::api::PostParams;
 use slipway_client::{CallError, ErrorClass, bounded, chain};
 
 use crate::backoff::Backoff;
-use crate::error::AgentError;
+use crate::error::{AgentError, told};
 use crate::health::{self, Health};
 use crate::host::Host;
 use crate::observe::Reader;
@@ -111,7 +111,7 @@ async fn missing(reader: &Reader) -> Vec<String> {
     }
     // The reads are made rather than asked about: that shows a missing CRD as well.
     if let Err(error) = reader.ledger().await {
-        problems.push(chain(&error));
+        problems.push(told(&error, "RebootLedgers", "rebootledgers"));
     }
     if let Err(error) = reader.pods().await {
         problems.push(chain(&error));

@@ -54,7 +54,7 @@ fn f05_dead_after_the_call_waits_for_it() {
 #[test]
 fn f05_a_commit_that_the_journal_lost_is_waited_for_as_if_it_had_been_called() {
     for lose in [broken, |facts: &mut crate::facts::Facts| {
-        journal(facts).committed = 0
+        journal(facts).committed = 0;
     }] {
         let mut facts = facts(cleared(Phase::Rebooting, 10));
         lose(&mut facts);
