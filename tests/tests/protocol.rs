@@ -1,0 +1,17 @@
+//! The operator and the agents together, as real processes on a real API server, with simulated
+//! nodes: policies are edited, programs are killed, frozen and cut off, people interfere.
+
+#[path = "protocol/crashes.rs"]
+mod crashes;
+#[path = "protocol/drains.rs"]
+mod drains;
+#[path = "protocol/hosts.rs"]
+mod hosts;
+#[path = "protocol/losses.rs"]
+mod losses;
+#[path = "protocol/people.rs"]
+mod people;
+#[path = "protocol/policies.rs"]
+mod policies;
+#[path = "protocol/world.rs"]
+mod world;

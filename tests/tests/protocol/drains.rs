@@ -1,0 +1,120 @@
+//! Drains that cannot finish are undone, and say which pod and which budget is in the way.
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::json;
+use slipway_api::Phase;
+
+use crate::world::{BOUND, POLICY, World, is_cordoned, is_ours};
+
+#[tokio::test]
+async fn f57_a_budget_that_blocks_for_ever_is_named_and_ends_at_the_timeout_undone() -> Result<()> {
+    let world = World::start(2).await?;
+    world.apply(POLICY).await?;
+    world
+        .edit_policy(json!({"drain": {"timeout": "6s"}}))
+        .await?;
+    world.hold_in("n1", Phase::Draining).await?;
+    world.cluster.set_sentinel("n1")?;
+    let named = world
+        .cluster
+        .wait_lease("n1", "the blocking budget to be named", BOUND, |lease| {
+            let status = lease.status.as_ref();
+            let waiting = status.and_then(|status| status.drain.as_ref());
+            lease.phase() == Phase::Draining
+                && serde_json::to_string(&waiting).is_ok_and(|text| text.contains("pinned"))
+        })
+        .await?;
+    ensure!(
+        is_cordoned(&world.cluster.node("n1").await?),
+        "not cordoned while draining: {named:?}"
+    );
+    let lease = world.cluster.wait_phase("n1", Phase::Failed, BOUND).await?;
+    let status = lease.status.unwrap_or_default();
+    ensure!(
+        status.reason == "DrainTimeout",
+        "the lease says {:?}",
+        status.reason
+    );
+    world.assert_clean("n1").await?;
+    ensure!(world.boots_since_start("n1")? == 0, "rebooted undrained");
+    // Others go on meanwhile.
+    let pods: Api<Pod> = Api::namespaced(world.cluster.client(), "default");
+    let pinned = pods
+        .list(&ListParams::default().labels("app=pinned"))
+        .await?;
+    ensure!(
+        pinned
+            .items
+            .iter()
+            .all(|pod| pod.metadata.deletion_timestamp.is_none()),
+        "evicted"
+    );
+    world.stop().await
+}
+
+#[tokio::test]
+async fn f61_pods_that_tolerate_the_cordon_are_evicted_again_before_the_commit() -> Result<()> {
+    let world = World::start(2).await?;
+    world.apply(POLICY).await?;
+    // Operators are frozen once the node is Drained, so that the second key waits.
+    world.cluster.set_sentinel("n1")?;
+    world.wait_reached("n1", Phase::Draining).await?;
+    let stubborn = "
+apiVersion: v1
+kind: Pod
+metadata: {name: stubborn}
+spec:
+  nodeName: n1
+  containers: [{name: web, image: 'localhost/web:1'}]
+";
+    world.apply(stubborn).await?;
+    world.assert_rebooted_once("n1").await?;
+    let pods: Api<Pod> = Api::namespaced(world.cluster.client(), "default");
+    let lease = world.cluster.lease("n1").await?;
+    let rebooting = lease
+        .status
+        .iter()
+        .flat_map(|status| &status.transitions)
+        .find(|transition| transition.phase == Phase::Rebooting)
+        .map(|transition| transition.at.0);
+    // A pod bound before the commit is gone by then; one bound later was never seen by it.
+    if let Some(pod) = pods.get_opt("stubborn").await? {
+        let created = pod.metadata.creation_timestamp.map(|time| time.0);
+        ensure!(
+            created >= rebooting,
+            "a pod was on the node when it was rebooted"
+        );
+    }
+    world.stop().await
+}
+
+#[tokio::test]
+async fn a_deployment_never_has_fewer_pods_than_its_budget_allows() -> Result<()> {
+    let world = World::start(3).await?;
+    world
+        .apply(
+            &crate::world::PINNED
+                .replace("maxUnavailable: 0", "maxUnavailable: 1")
+                .replace(
+                    "whenUnsatisfiable: DoNotSchedule",
+                    "whenUnsatisfiable: ScheduleAnyway",
+                ),
+        )
+        .await?;
+    world.apply(POLICY).await?;
+    let nodes = world.cluster.node_names();
+    for node in &nodes {
+        world.cluster.set_sentinel(node)?;
+    }
+    for node in &nodes {
+        world.assert_rebooted_once(node).await?;
+        ensure!(
+            !is_ours(&world.cluster.node(node).await?),
+            "our annotation stays"
+        );
+    }
+    world.stop().await
+}

@@ -1,0 +1,119 @@
+//! Hosts that refuse, lie, answer late, or are rebooted by somebody else.
+
+use anyhow::{Result, ensure};
+use slipway_api::Phase;
+use slipway_lab::simulated::RebootBehaviour;
+
+use crate::world::{BOUND, POLICY, World};
+
+#[tokio::test]
+async fn f08_a_refused_reboot_is_undone_and_named_and_others_go_on() -> Result<()> {
+    let world = World::start(2).await?;
+    world.apply(POLICY).await?;
+    world
+        .cluster
+        .set_reboot_behaviour("n1", RebootBehaviour::Refuses)?;
+    world.cluster.set_sentinel("n1")?;
+    let lease = world.cluster.wait_phase("n1", Phase::Failed, BOUND).await?;
+    ensure!(world.reason("n1").await? == "RebootRefused", "{lease:?}");
+    world.assert_clean("n1").await?;
+    ensure!(
+        world.boots_since_start("n1")? == 0,
+        "booted although it refused"
+    );
+    world.cluster.set_sentinel("n2")?;
+    world.assert_rebooted_once("n2").await?;
+    // Mended, it is tried again by itself.
+    world
+        .cluster
+        .set_reboot_behaviour("n1", RebootBehaviour::Obeys)?;
+    world
+        .cluster
+        .wait_phase("n1", Phase::Completed, BOUND * 2)
+        .await?;
+    world.stop().await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_or_late_still_ends_in_one_proven_reboot() -> Result<()> {
+    let world = World::start(2).await?;
+    world.apply(POLICY).await?;
+    world
+        .cluster
+        .set_reboot_behaviour("n1", RebootBehaviour::LosesItsAnswer)?;
+    world
+        .cluster
+        .set_reboot_behaviour("n2", RebootBehaviour::Delays(4000))?;
+    world.cluster.set_sentinel("n1")?;
+    world.assert_rebooted_once("n1").await?;
+    world.cluster.set_sentinel("n2")?;
+    world.assert_rebooted_once("n2").await?;
+    world.stop().await
+}
+
+#[tokio::test]
+async fn f13_a_node_that_somebody_else_reboots_while_it_drains_is_undone_and_not_rebooted_again()
+-> Result<()> {
+    let world = World::start(2).await?;
+    world.apply(POLICY).await?;
+    world.hold_in("n1", Phase::Draining).await?;
+    world.cluster.set_sentinel("n1")?;
+    world
+        .cluster
+        .wait_phase("n1", Phase::Draining, BOUND)
+        .await?;
+    world.cluster.reboot_by_hand("n1")?;
+    world
+        .cluster
+        .wait_lease("n1", "RebootedElsewhere", BOUND, |lease| {
+            lease.phase() == Phase::Failed
+                && lease
+                    .status
+                    .as_ref()
+                    .is_some_and(|status| status.reason == "RebootedElsewhere")
+        })
+        .await?;
+    world.assert_clean("n1").await?;
+    world.release(Phase::Draining).await?;
+    ensure!(
+        world.boots_since_start("n1")? == 1,
+        "rebooted a second time"
+    );
+    world.stop().await
+}
+
+#[tokio::test]
+async fn f12_a_power_cut_holds_the_slot_until_the_node_is_back() -> Result<()> {
+    let world = World::start(2).await?;
+    world.apply(POLICY).await?;
+    world.hold_in("n1", Phase::Draining).await?;
+    world.cluster.set_sentinel("n1")?;
+    world.cluster.set_sentinel("n2")?;
+    world.wait_reached("n1", Phase::Draining).await?;
+    let held = if world.holds_slot("n1").await? {
+        "n1"
+    } else {
+        "n2"
+    };
+    world.cluster.cut_power(held, None)?;
+    world.release(Phase::Draining).await?;
+    let other = if held == "n1" { "n2" } else { "n1" };
+    // The other one must not go while the first is down: its lease says so.
+    world
+        .cluster
+        .wait_lease(other, "to wait for the budget", BOUND, |lease| {
+            lease
+                .status
+                .as_ref()
+                .is_some_and(|status| status.reason == "BudgetUsed")
+        })
+        .await?;
+    ensure!(
+        world.boots_since_start(other)? == 0,
+        "{other} went down as well"
+    );
+    world.cluster.switch_on(held)?;
+    world.assert_rebooted_once(other).await?;
+    world.assert_clean(held).await?;
+    world.stop().await
+}
