@@ -197,6 +197,7 @@ impl Keeping {
             .arg(plan.groups.words())
             .arg(&plan.image)
             .arg(&plan.directory)
+            .arg(cable(&plan.name))
             .args(&plan.arguments)
             // Machines' /proc/sys is the host's: they may write only what their network owns.
             .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
@@ -272,6 +273,11 @@ fn append(path: &Path, kind: EventKind) -> Result<()> {
         .open(path)
         .and_then(|mut file| writeln!(file, "{:.3} {kind:?}", now.as_secs_f64()))
         .with_context(|| format!("failed to write {}", path.display()))
+}
+
+/// The name that systemd-nspawn gives to our end of a machine's network cable.
+pub(super) fn cable(machine: &str) -> String {
+    format!("vb-{machine}")
 }
 
 /// Makes the directories of a plan's disk.

@@ -70,31 +70,24 @@ impl AgentUnit {
         self.directory.join("token")
     }
 
-    /// Says how the program is started from its next start on. Arguments and values must not hold
-    /// line breaks.
+    /// Says how the program is started from its next start on.
     pub fn prepare(&self, arguments: &[String], environment: &[(String, String)]) -> Result<()> {
-        // A script: systemd's own quoting in a unit is another language.
-        let mut script = String::from("#!/bin/sh\nexec /usr/local/bin/slipway-agent");
+        // A script, because systemd's own quoting in units and environment files is another
+        // language, with words that it cannot say.
+        let mut script = String::from("#!/bin/sh\n");
+        for (key, value) in environment {
+            script = script + "export " + key + "=" + &quote(value) + "\n";
+        }
+        script.push_str("exec /usr/local/bin/slipway-agent");
         for argument in arguments {
-            script.push(' ');
-            script.push_str(&quote(argument));
+            script = script + " " + &quote(argument);
         }
         script.push('\n');
-        self.write("start", &script, 0o755)?;
-        let environment = environment
-            .iter()
-            .fold(String::new(), |text, (key, value)| {
-                text + &format!("{key}={}\n", quote(value))
-            });
-        self.write("env", &environment, 0o644)
-    }
-
-    fn write(&self, name: &str, content: &str, mode: u32) -> Result<()> {
-        let path = self.directory.join(name);
-        let draft = path.with_extension("draft");
-        fs::write(&draft, content)
-            .and_then(|()| fs::set_permissions(&draft, fs::Permissions::from_mode(mode)))
-            // The service may be about to read it.
+        let path = self.directory.join("start");
+        let draft = self.directory.join("start.draft");
+        fs::write(&draft, script)
+            .and_then(|()| fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)))
+            // The service may be about to run it.
             .and_then(|()| fs::rename(&draft, &path))
             .with_context(|| format!("failed to write {}", path.display()))
     }
@@ -233,7 +226,37 @@ impl MachineKind {
     }
 }
 
-/// A word in single quotes: means the same in a shell and in an environment file.
+/// A word as a shell reads it.
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_gets_its_words_as_they_are() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let agent = AgentUnit {
+            binary: "/bin/true".into(),
+            directory: directory.path().to_owned(),
+        };
+        let words = "it's \"$HOME\"\n`x` \\ %n".to_owned();
+        agent.prepare(&["--flag=a b".into()], &[("WORDS".into(), words.clone())])?;
+        let script = fs::read_to_string(directory.path().join("start"))?;
+        // Started here, with a program in the agent's place that shows what it was given.
+        let shown = script.replace(
+            "/usr/local/bin/slipway-agent",
+            r#"sh -c 'printf "%s|%s" "$WORDS" "$1"' sh"#,
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-ec", &shown])
+            .output()?;
+        assert_eq!(
+            String::from_utf8(output.stdout)?,
+            format!("{words}|--flag=a b")
+        );
+        Ok(())
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::cgroups::Groups;
 use super::keeper::{self, Event, EventKind, Keeper, Plan};
@@ -199,14 +199,19 @@ impl Machine {
         let bound = BOOT_BOUND + DOWN_BOUND;
         let what = format!("{} to boot", self.name);
         let waited = wait_until(&what, bound, || async {
+            if let Some(EventKind::Failed(code)) = self.last_event() {
+                // No use in waiting on: nobody starts it again.
+                return Ok(Some(Err(anyhow!("systemd-nspawn failed with {code}"))));
+            }
             let Some(leader) = self.leader() else {
                 return Ok(None);
             };
             let booted = leader.path(BOOTED).exists();
-            Ok(leader.boot_id().filter(|id| booted && id != before))
+            let id = leader.boot_id().filter(|id| booted && id != before);
+            Ok(id.map(Ok))
         })
         .await;
-        match waited {
+        match waited.flatten() {
             Ok(id) => Ok(id),
             Err(error) => Err(error.context(self.diagnose().await)),
         }
@@ -251,12 +256,12 @@ impl Machine {
 
     /// Pulls the machine's network cable.
     pub fn disconnect(&self) -> Result<()> {
-        namespace::ip(&format!("link set vb-{} down\n", self.name))
+        namespace::ip(&format!("link set {} down\n", keeper::cable(&self.name)))
     }
 
     /// Plugs the machine's network cable in again.
     pub fn connect(&self) -> Result<()> {
-        namespace::ip(&format!("link set vb-{} up\n", self.name))
+        namespace::ip(&format!("link set {} up\n", keeper::cable(&self.name)))
     }
 
     /// The last lines of the console, for messages.
@@ -293,9 +298,13 @@ impl Machine {
         format!(
             "{} ({:?}), the end of its console:\n{}\nand of its logs:\n{logs}",
             self.name,
-            self.events().last().map(|event| event.kind),
+            self.last_event(),
             self.console_tail()
         )
+    }
+
+    fn last_event(&self) -> Option<EventKind> {
+        self.events().last().map(|event| event.kind)
     }
 
     fn leader(&self) -> Option<Leader> {

@@ -167,3 +167,30 @@ pub(super) fn ip(batch: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_id_and_start_time() -> Result<()> {
+        let own = std::process::id();
+        let started = start_time("self")?;
+        assert!(is_alive(&format!("{own}-{started}")));
+        // Another process under the same id.
+        assert!(!is_alive(&format!("{own}-{started}0")));
+        assert!(!is_alive("0-0"));
+        assert!(!is_alive("self-1"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_process_with_threads_is_refused_and_stays_where_it_is() -> Result<()> {
+        // The runner of tests has several threads.
+        let before = fs::read_link("/proc/thread-self/ns/net")?;
+        let refused = enter_lab_namespace().expect_err("it was moved");
+        assert!(refused.to_string().contains("threads"), "{refused}");
+        assert_eq!(before, fs::read_link("/proc/thread-self/ns/net")?);
+        Ok(())
+    }
+}

@@ -25,8 +25,17 @@ pub(super) const EXCLUDED_PATHS: [&str; 3] = [
     "/usr/share/locale/*",
 ];
 
-/// Units that a machine of the lab has no use for; each costs time at every boot.
-pub(super) const MASKED_UNITS: [&str; 15] = [
+/// Units that a machine of the lab has no use for: each costs time at every boot, and some would
+/// reach for the kernel that the machine shares with this computer.
+pub(super) const MASKED_UNITS: [&str; 23] = [
+    "modprobe@.service",
+    "systemd-modules-load.service",
+    "systemd-sysctl.service",
+    "dev-hugepages.mount",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
     "getty.target",
     "console-getty.service",
     "systemd-networkd.service",

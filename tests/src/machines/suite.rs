@@ -105,7 +105,7 @@ fn run_all(chosen: &[Scenario], total: usize) -> ExitCode {
             Ok(()) => println!("test {} ... ok ({took:.1}s)", scenario.name),
             Err(error) => {
                 println!("test {} ... FAILED ({took:.1}s)", scenario.name);
-                println!("{error:?}");
+                println!("    {error:#}");
                 failures.push(scenario.name);
             }
         }

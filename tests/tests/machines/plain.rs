@@ -10,12 +10,14 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use slipway_lab::cache::lab_tool_binary;
-use slipway_lab::machines::{PlainCluster, PlainOptions, is_ready};
+use slipway_lab::machines::{AgentUnit, PlainCluster, PlainOptions, is_ready};
 use slipway_lab::wait::wait_until;
 
 const BOUND: Duration = Duration::from_secs(30);
 /// How long a node may be silent; above the 2 s between its reports.
 const GRACE: Duration = Duration::from_secs(5);
+/// Whatever a shell or systemd could take for its own.
+const WORDS: &str = "it's \"$HOME\" `x` \\ %n";
 const CALL_BOUND: Duration = Duration::from_secs(10);
 
 const AGENT: &str = r"
@@ -46,6 +48,7 @@ pub(crate) async fn an_agent_on_a_machine_has_its_pods_identity_and_survives_reb
     let started = Instant::now();
     let mut options = PlainOptions::new(2, &lab_tool_binary()?);
     options.control_plane.node_monitor_grace = GRACE;
+    options.environment.insert("WORDS".into(), WORDS.into());
     let cluster = PlainCluster::start(options).await?;
     println!("    2 nodes Ready in {:?}", started.elapsed());
     cluster.apply(AGENT).await?;
@@ -96,11 +99,7 @@ pub(crate) async fn an_agent_on_a_machine_has_its_pods_identity_and_survives_reb
         .exec(&["cat", "/opt/lab/agent/token"])
         .await?;
     ensure!(other != token, "the new pod has the token of the old one");
-    let environment = cluster
-        .machine(1)?
-        .exec(&["cat", "/opt/lab/agent/env"])
-        .await?;
-    ensure!(environment.contains("POD='agent-"), "{environment}");
+    the_agents_environment_is_its_pods(&cluster).await?;
 
     a_pulled_cable_cuts_the_agent_off(&cluster).await?;
     a_power_cut_is_silent(&cluster).await?;
@@ -109,6 +108,18 @@ pub(crate) async fn an_agent_on_a_machine_has_its_pods_identity_and_survives_reb
         "this computer was written to"
     );
     cluster.stop().await
+}
+
+async fn the_agents_environment_is_its_pods(cluster: &PlainCluster) -> Result<()> {
+    const SCRIPT: &str =
+        r#"tr '\0' '\n' < /proc/"$(systemctl show --value -p MainPID "$1")"/environ"#;
+    let machine = cluster.machine(1)?;
+    let script = ["sh", "-ec", SCRIPT, "sh", AgentUnit::UNIT];
+    let environment = machine.exec(&script).await?;
+    let has = |line: &str| environment.lines().any(|found| found.starts_with(line));
+    ensure!(has("POD=agent-"), "{environment}");
+    ensure!(has(&format!("WORDS={WORDS}")), "{environment}");
+    Ok(())
 }
 
 async fn a_pulled_cable_cuts_the_agent_off(cluster: &PlainCluster) -> Result<()> {
