@@ -1,5 +1,6 @@
 //! Least privilege on a real API server: who may do what, asked with the real identities, and what
 //! the chart grants.
+#![allow(clippy::indexing_slicing, reason = "a panic fails the test")]
 
 #[path = "admission/cells.rs"]
 mod cells;
@@ -28,6 +29,7 @@ fn matrix() -> Vec<Cell> {
         nodes::node_status(),
         nodes::pods(),
         leases::moves(),
+        leases::acceptances(),
         leases::by_agents(),
         leases::by_others(),
         leases::deletions(),
@@ -55,6 +57,7 @@ async fn without_constrained_impersonation_an_agent_evicts_only_while_its_node_h
     let cells = [
         nodes::nodes(),
         nodes::node_status(),
+        leases::acceptances(),
         leases::by_agents(),
         nodes::fallback(),
     ]

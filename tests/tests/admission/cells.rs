@@ -135,7 +135,7 @@ impl Cell {
         }
     }
 
-    pub(crate) fn as_user(mut self, user: &str) -> Self {
+    pub(crate) fn on_behalf_of(mut self, user: &str) -> Self {
         self.as_user = Some(user.to_owned());
         self
     }

@@ -1,6 +1,6 @@
 //! The matrix of leases and the ledger: each half has one writer, each move one owner.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use slipway_api::{Phase, PhaseOwner};
 
 use super::cells::{Act, Answer, Cell, LEASES, LEDGERS, Who};
@@ -14,7 +14,8 @@ const DELETE_SLOT: &str = "slipway-lease-delete-slot";
 const LEDGER: &str = "slipway-ledger";
 
 fn status(node: &str, status: Value) -> Act {
-    Act::merge(LEASES, node, json!({ "status": status })).of("status")
+    let body = Value::Object(Map::from_iter([("status".to_owned(), status)]));
+    Act::merge(LEASES, node, body).of("status")
 }
 
 /// Each of the 81 moves by the agent and by the operator.
@@ -67,11 +68,40 @@ fn a_move(from: Phase, to: Phase, owner: PhaseOwner) -> Cell {
     Cell::new(who, status(&node, change), answer)
 }
 
+/// A grant is accepted with its own fence and the present boot ID, and only while it holds.
+pub(crate) fn acceptances() -> Vec<Cell> {
+    let denied = |words| Answer::DeniedBy(BY_AGENT, words);
+    let own = |node: &str, change, answer| Cell::new(agent(node), status(node, change), answer);
+    let accept =
+        |fence: i64| json!({ "phase": "Draining", "fence": fence, "bootIDBefore": "before" });
+    vec![
+        own(
+            "pending",
+            accept(FENCE + 1),
+            denied("an agent accepts only the newest grant"),
+        ),
+        own(
+            "pending",
+            accept(FENCE - 1),
+            denied("an agent accepts only the newest grant"),
+        ),
+        own(
+            "pending",
+            json!({ "phase": "Draining", "fence": FENCE }),
+            denied("an agent accepts only the newest grant"),
+        ),
+        own(
+            "revoked",
+            accept(FENCE),
+            denied("an agent accepts only the newest grant, not revoked"),
+        ),
+    ]
+}
+
 /// What an agent may write into the status of its lease.
 pub(crate) fn by_agents() -> Vec<Cell> {
     let denied = |words| Answer::DeniedBy(BY_AGENT, words);
     let own = |node: &str, change, answer| Cell::new(agent(node), status(node, change), answer);
-    let accept = |fence: i64, boot: &str| json!({ "phase": "Draining", "fence": fence, "bootIDBefore": boot });
     let note = json!({ "message": "two pods are left" });
     vec![
         own("draining", note.clone(), Answer::Allowed),
@@ -85,26 +115,6 @@ pub(crate) fn by_agents() -> Vec<Cell> {
             Who::Unbound,
             status("draining", note.clone()),
             denied("the agent's token names no node"),
-        ),
-        own(
-            "pending",
-            accept(FENCE + 1, "before"),
-            denied("an agent accepts only the newest grant"),
-        ),
-        own(
-            "pending",
-            accept(FENCE - 1, "before"),
-            denied("an agent accepts only the newest grant"),
-        ),
-        own(
-            "pending",
-            json!({ "phase": "Draining", "fence": FENCE }),
-            denied("an agent accepts only the newest grant"),
-        ),
-        own(
-            "revoked",
-            accept(FENCE, "before"),
-            denied("an agent accepts only the newest grant, not revoked"),
         ),
         own(
             "draining",

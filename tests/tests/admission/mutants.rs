@@ -93,7 +93,7 @@ pub(crate) async fn every_validation_is_needed(world: &World, cells: &[Cell]) ->
             let Some(validation) = validations.get_mut(position) else {
                 continue;
             };
-            validation.expression = "true".to_owned();
+            "true".clone_into(&mut validation.expression);
             write_spec(&policies, name, &mutant).await?;
             mutants.push(name);
         }

@@ -163,37 +163,37 @@ pub(crate) fn pods() -> Vec<Cell> {
     let own = |act, answer| Cell::new(agent("n1"), act, answer);
     let impersonation = Answer::Refused("cannot impersonate");
     vec![
-        own(eviction("pod-n1"), Answer::Allowed).as_user(n1),
+        own(eviction("pod-n1"), Answer::Allowed).on_behalf_of(n1),
         own(
             eviction("pod-n2"),
             Answer::Refused("can only evict pods with spec.nodeName set to itself"),
         )
-        .as_user(n1),
+        .on_behalf_of(n1),
         own(eviction("pod-n1"), Answer::Refused("cannot create")),
-        own(eviction("pod-n2"), impersonation.clone()).as_user("system:node:n2"),
-        Cell::new(Who::Unbound, eviction("pod-n1"), impersonation.clone()).as_user(n1),
-        own(eviction("pod-n1"), impersonation.clone()).as_user("ada"),
-        own(Act::list(ALL_PODS, ""), Answer::Refused("can only list")).as_user(n1),
+        own(eviction("pod-n2"), impersonation.clone()).on_behalf_of("system:node:n2"),
+        Cell::new(Who::Unbound, eviction("pod-n1"), impersonation.clone()).on_behalf_of(n1),
+        own(eviction("pod-n1"), impersonation.clone()).on_behalf_of("ada"),
+        own(Act::list(ALL_PODS, ""), Answer::Refused("can only list")).on_behalf_of(n1),
         own(
             Act::list(ALL_PODS, "spec.nodeName=n2"),
             Answer::Refused("can only list"),
         )
-        .as_user(n1),
-        own(Act::list(ALL_PODS, "spec.nodeName=n1"), Answer::Allowed).as_user(n1),
+        .on_behalf_of(n1),
+        own(Act::list(ALL_PODS, "spec.nodeName=n1"), Answer::Allowed).on_behalf_of(n1),
         own(
             Act::list(ALL_PODS, "spec.nodeName=n1"),
             Answer::Refused("cannot list"),
         ),
-        own(Act::get(PODS, "pod-n1"), Answer::Allowed).as_user(n1),
-        own(Act::get(PODS, "pod-n2"), Answer::Refused("forbidden")).as_user(n1),
+        own(Act::get(PODS, "pod-n1"), Answer::Allowed).on_behalf_of(n1),
+        own(Act::get(PODS, "pod-n2"), Answer::Refused("forbidden")).on_behalf_of(n1),
         // The node itself might do all of these; its name is lent for reading and evicting only.
-        own(Act::delete(PODS, "pod-n1"), impersonation.clone()).as_user(n1),
+        own(Act::delete(PODS, "pod-n1"), impersonation.clone()).on_behalf_of(n1),
         own(
             Act::strategic(NODES, "n1", condition("Ready")).of("status"),
             impersonation.clone(),
         )
-        .as_user(n1),
-        own(Act::get(SECRETS, "any"), impersonation).as_user(n1),
+        .on_behalf_of(n1),
+        own(Act::get(SECRETS, "any"), impersonation).on_behalf_of(n1),
         own(Act::get(SECRETS, "any"), Answer::Refused("cannot get")),
         own(Act::list(NODES, ""), Answer::Refused("cannot list")),
         own(
@@ -211,7 +211,7 @@ pub(crate) fn pods() -> Vec<Cell> {
             eviction("pod-n1"),
             Answer::Refused("cannot impersonate"),
         )
-        .as_user(n1),
+        .on_behalf_of(n1),
         Cell::new(
             Who::Operator,
             Act::delete(PODS, "pod-n1"),
@@ -253,7 +253,7 @@ pub(crate) fn fallback() -> Vec<Cell> {
             eviction("pod-draining"),
             Answer::Refused("cannot impersonate"),
         )
-        .as_user("system:node:draining"),
+        .on_behalf_of("system:node:draining"),
         Cell::new(
             agent("draining"),
             Act::delete(PODS, "pod-draining"),
