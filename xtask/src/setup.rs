@@ -16,6 +16,9 @@ const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The profile of the static programs (see the workspace's Cargo.toml).
 const STATIC_PROFILE: &str = "lab";
 
+/// The version of cargo-deny.
+const CARGO_DENY: &str = "0.20.2";
+
 /// Everything that a suite or the demo may need.
 pub(crate) fn everything() -> Result<()> {
     control_plane()?;
@@ -119,6 +122,25 @@ pub(crate) fn images() -> Result<Vec<PathBuf>> {
         let written = output(command.arg(&programs).arg(&directory))?;
         Ok(written.lines().map(PathBuf::from).collect())
     })
+}
+
+/// cargo-deny, installed into the cache where it is not there yet.
+pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    let tools = cache::directory()?.join("tools");
+    let program = tools.join("bin/cargo-deny");
+    if !program.is_file() {
+        step("installing cargo-deny into the cache (minutes)", || {
+            let mut command = cargo("install");
+            command
+                .args(["--locked", "cargo-deny", "--version", CARGO_DENY, "--root"])
+                .arg(&tools);
+            // Its products are not ours to keep.
+            let products = tools.join("build");
+            run(command.env("CARGO_TARGET_DIR", &products))?;
+            fs::remove_dir_all(&products).context("failed to remove the products of the build")
+        })?;
+    }
+    Ok(program)
 }
 
 /// Where the static programs lie.

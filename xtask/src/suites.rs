@@ -1,9 +1,11 @@
 //! The suites of `cargo xtask test`, in order, and what became of each.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::cache;
 use crate::command::{self, cargo};
 use crate::setup;
 
@@ -47,9 +49,15 @@ const SUITES: &[Suite] = &[
         run: unit,
     },
     Suite {
+        name: "deny",
+        what: "licences, bans and sources of every dependency",
+        needs: Needs::Cargo,
+        run: deny,
+    },
+    Suite {
         name: "tidy",
-        what: "rules of the tree: purity, licences, generated files, documents",
-        needs: Needs::ControlPlane,
+        what: "rules of the tree: purity, names, paths in documents",
+        needs: Needs::Cargo,
         run: || cargo_test("tidy"),
     },
     Suite {
@@ -189,6 +197,20 @@ fn unit() -> Result<()> {
     command.args(["--locked", "--workspace", "--exclude", "slipway-lab"]);
     command::run(&mut command)?;
     command::run(cargo("test").args(["--locked", "--package", "slipway-lab", "--lib", "--bins"]))
+}
+
+fn deny() -> Result<()> {
+    let program = setup::cargo_deny()?;
+    let mut command = Command::new(program);
+    command.args([
+        "--locked",
+        "check",
+        "--hide-inclusion-graph",
+        "bans",
+        "licenses",
+        "sources",
+    ]);
+    command::run(command.current_dir(cache::root()))
 }
 
 fn cargo_test(name: &str) -> Result<()> {
