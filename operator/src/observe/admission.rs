@@ -30,8 +30,11 @@ pub const POLICIES: &[&str] = &[
 
 /// How often they are looked at while all is well.
 const PERIOD: Duration = Duration::from_mins(10);
-/// How often while something is missing: somebody is about to mend it.
-const PERIOD_MISSING: Duration = Duration::from_secs(20);
+/// How soon after something was missing: an installation is under way, most likely. Doubles up to
+/// [`PERIOD_MISSING_MAX`].
+const PERIOD_MISSING: Duration = Duration::from_secs(1);
+/// See [`PERIOD_MISSING`].
+const PERIOD_MISSING_MAX: Duration = Duration::from_secs(30);
 
 /// What is known: `None` before the first complete look.
 #[derive(Debug)]
@@ -76,24 +79,27 @@ impl Admission {
         if !self.required {
             return std::future::pending().await;
         }
+        let mut retry = PERIOD_MISSING;
         loop {
-            let period = match look(&client).await {
+            let complete = match look(&client).await {
                 Ok(missing) => {
-                    let period = if missing.is_empty() {
-                        PERIOD
-                    } else {
-                        PERIOD_MISSING
-                    };
+                    let complete = missing.is_empty();
                     self.note(missing, &wake);
-                    period
+                    complete
                 }
                 Err(error) => {
                     // What was known stays: an API server that is away proves nothing.
                     tracing::warn!(error = %chain(&error), "cannot look at the admission policies");
-                    PERIOD_MISSING
+                    false
                 }
             };
-            tokio::time::sleep(period).await;
+            if complete {
+                retry = PERIOD_MISSING;
+                tokio::time::sleep(PERIOD).await;
+            } else {
+                tokio::time::sleep(retry).await;
+                retry = (retry * 2).min(PERIOD_MISSING_MAX);
+            }
         }
     }
 
