@@ -1,0 +1,191 @@
+//! Windows against an independent oracle: other zone data (chrono-tz), another algorithm.
+//!
+//! The oracle never asks when a window starts. It walks forward minute by minute and keeps the
+//! latest wall-clock time seen so far: a wall-clock time "has come" once that maximum reaches it.
+//! That is the written rule: in a gap the moment of the change, in a fold the first occurrence.
+
+use chrono::{DateTime, Datelike, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use chrono_tz::{TZ_VARIANTS, Tz};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use slipway_api::policy::Weekday;
+use slipway_api::validate::DailyWindow;
+use slipway_planner::window::{Opening, opening};
+
+/// The years that are compared.
+const FIRST: &str = "2026-01-01T00:00:00Z";
+const LAST: &str = "2036-01-01T00:00:00Z";
+/// Minutes walked before and after each change of the clocks.
+const AROUND: i64 = 4 * 60;
+/// Random stretches per zone, and their length in minutes.
+const STRETCHES: u64 = 120;
+const STRETCH: i64 = 60;
+/// What the whole comparison must reach.
+const POINTS_MIN: u64 = 5_000_000;
+
+/// Zones whose rules changed after chrono-tz' data (2025b) was made: the two databases differ, and
+/// jiff's newer one decides in the product. Anything else that differs is a fault.
+const KNOWN_TO_DIFFER: [&str; 15] = [
+    "Africa/Casablanca",
+    "Africa/El_Aaiun",
+    "America/Edmonton",
+    "America/Havana",
+    "America/Inuvik",
+    "America/Rainy_River",
+    "America/Vancouver",
+    "America/Winnipeg",
+    "America/Yellowknife",
+    "Canada/Central",
+    "Canada/Mountain",
+    "Canada/Pacific",
+    "Cuba",
+    "Europe/Chisinau",
+    "Europe/Tiraspol",
+];
+
+fn windows() -> Vec<DailyWindow> {
+    let window = |days: &[Weekday], start: u16, end: u16| DailyWindow {
+        days: days.to_vec(),
+        start_minute: start,
+        end_minute: end,
+    };
+    vec![
+        // Over midnight, from some days only.
+        window(&[Weekday::Fri, Weekday::Sat, Weekday::Sun], 22 * 60, 5 * 60),
+        // Start, end, and both in the hours in which clocks change.
+        window(&[Weekday::Sat, Weekday::Sun], 2 * 60 + 30, 3 * 60 + 15),
+        window(&Weekday::ALL, 60 + 15, 2 * 60 + 45),
+        window(&[Weekday::Thu], 0, 24 * 60),
+        window(&[Weekday::Mon], 23 * 60 + 59, 1),
+    ]
+}
+
+fn local(zone: Tz, at: DateTime<Utc>) -> NaiveDateTime {
+    at.with_timezone(&zone).naive_local()
+}
+
+/// True when, with the latest wall-clock time `reached`, some window has started and not ended.
+fn oracle(windows: &[DailyWindow], reached: NaiveDateTime) -> bool {
+    let day_of = |weekday: chrono::Weekday| match weekday {
+        chrono::Weekday::Mon => Weekday::Mon,
+        chrono::Weekday::Tue => Weekday::Tue,
+        chrono::Weekday::Wed => Weekday::Wed,
+        chrono::Weekday::Thu => Weekday::Thu,
+        chrono::Weekday::Fri => Weekday::Fri,
+        chrono::Weekday::Sat => Weekday::Sat,
+        chrono::Weekday::Sun => Weekday::Sun,
+    };
+    windows.iter().any(|window| {
+        (0..=1).any(|days_ago| {
+            let day = reached.date() - TimeDelta::days(days_ago);
+            let length = if window.end_minute <= window.start_minute {
+                i64::from(window.end_minute) + 24 * 60
+            } else {
+                i64::from(window.end_minute)
+            };
+            let midnight = day.and_time(NaiveTime::MIN);
+            let start = midnight + TimeDelta::minutes(i64::from(window.start_minute));
+            let end = midnight + TimeDelta::minutes(length);
+            window.days.contains(&day_of(day.weekday())) && start <= reached && reached < end
+        })
+    })
+}
+
+/// Compares every minute of a stretch, with each window alone and all together.
+fn compare(name: &str, zone: Tz, from: DateTime<Utc>, minutes: i64, all: &[DailyWindow]) -> u64 {
+    let ours = TimeZone::get(name).unwrap();
+    // Long enough before, that no earlier change of the clocks still counts.
+    let mut reached = local(zone, from - TimeDelta::hours(3));
+    let mut points = 0;
+    for minute in (-3 * 60)..minutes {
+        let at = from + TimeDelta::minutes(minute);
+        reached = reached.max(local(zone, at));
+        if minute < 0 {
+            continue;
+        }
+        let now = Timestamp::from_second(at.timestamp()).unwrap();
+        let open = !matches!(opening(all, &ours, now), Opening::Closed { .. });
+        assert_eq!(
+            open,
+            oracle(all, reached),
+            "{name} at {now} ({reached}): {all:?}"
+        );
+        points += 1;
+    }
+    points
+}
+
+/// Both databases agree on every offset around every change, and in between.
+fn agree(name: &str, zone: Tz, changes: &[Timestamp]) -> bool {
+    let ours = TimeZone::get(name).unwrap();
+    let first: Timestamp = FIRST.parse().unwrap();
+    let last: Timestamp = LAST.parse().unwrap();
+    let same = |at: i64| {
+        use chrono::Offset;
+        let time = DateTime::from_timestamp(at, 0).unwrap();
+        let theirs = time.with_timezone(&zone).offset().fix().local_minus_utc();
+        ours.to_offset(Timestamp::from_second(at).unwrap())
+            .seconds()
+            == theirs
+    };
+    let near = changes
+        .iter()
+        .flat_map(|change| [-1, 0].map(|step| change.as_second() + step));
+    let often = (first.as_second()..last.as_second()).step_by(5 * 86_400);
+    near.chain(often).all(same)
+}
+
+#[test]
+fn f49_windows_agree_with_an_independent_oracle_in_every_zone() {
+    let (first, last): (Timestamp, Timestamp) = (FIRST.parse().unwrap(), LAST.parse().unwrap());
+    let windows = windows();
+    let (mut points, mut zones, mut differ) = (0_u64, 0_u32, Vec::new());
+    // A fixed seed: the same minutes on every run.
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for zone in TZ_VARIANTS {
+        let name = zone.name();
+        let Ok(ours) = TimeZone::get(name) else {
+            differ.push(name);
+            continue;
+        };
+        let changes: Vec<Timestamp> = ours
+            .following(first)
+            .map(|change| change.timestamp())
+            .take_while(|at| *at < last)
+            .collect();
+        if !agree(name, zone, &changes) {
+            differ.push(name);
+            continue;
+        }
+        zones += 1;
+        let start = |second: i64| DateTime::from_timestamp(second - second % 60, 0).unwrap();
+        for (index, change) in changes.iter().enumerate() {
+            let from = start(change.as_second()) - TimeDelta::minutes(AROUND / 2);
+            let some = &windows[index % windows.len()..];
+            points += compare(name, zone, from, AROUND, some);
+        }
+        for index in 0..STRETCHES {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(index | 1);
+            let span = u64::try_from(last.as_second() - first.as_second()).unwrap();
+            let offset = i64::try_from((random >> 16) % span).unwrap();
+            let from = start(first.as_second() + offset);
+            // Not where an earlier change would still count.
+            let near = changes
+                .iter()
+                .any(|change| (from.timestamp() - change.as_second()).abs() < 6 * 3600);
+            if !near {
+                points += compare(name, zone, from, STRETCH, &windows);
+            }
+        }
+    }
+    differ.sort_unstable();
+    println!("{points} minutes in {zones} zones agree; the databases differ in {differ:?}");
+    assert!(points >= POINTS_MIN, "only {points} minutes were compared");
+    let unexplained: Vec<_> = differ
+        .iter()
+        .filter(|name| !KNOWN_TO_DIFFER.contains(name))
+        .collect();
+    assert!(unexplained.is_empty(), "{unexplained:?}");
+}
