@@ -46,25 +46,15 @@ pub fn render(values: &Value) -> Result<String> {
 
 /// Renders the chart and its CRDs with these values in any namespace.
 pub fn render_in(namespace: &str, values: &Value) -> Result<String> {
-    let program = cache::directory()?.join("bin/helm");
-    ensure!(
-        program.is_file(),
-        "{} is missing: build it as tests/control-plane/BUILD says",
-        program.display()
-    );
-    // Helm's own files, and no configuration of the person at the terminal.
     let home = tempfile::tempdir()?;
     let file = home.path().join("values.json");
     std::fs::write(&file, values.to_string())?;
-    let output = Command::new(program)
+    let output = helm(home.path())?
         .args(["template", RELEASE, "--include-crds", "--namespace"])
         .arg(namespace)
         .arg("--values")
         .arg(&file)
-        .arg(repository().join("charts/slipway"))
-        .env("HELM_CACHE_HOME", home.path())
-        .env("HELM_CONFIG_HOME", home.path())
-        .env("HELM_DATA_HOME", home.path())
+        .arg(directory())
         .env_remove("KUBECONFIG")
         .output()
         .context("failed to run helm")?;
@@ -72,6 +62,27 @@ pub fn render_in(namespace: &str, values: &Value) -> Result<String> {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }
     String::from_utf8(output.stdout).context("helm answered something other than text")
+}
+
+/// The chart's directory.
+pub fn directory() -> PathBuf {
+    repository().join("charts/slipway")
+}
+
+/// Helm with a home of its own, so that no configuration of the person at the terminal counts.
+pub fn helm(home: &Path) -> Result<Command> {
+    let program = cache::directory()?.join("bin/helm");
+    ensure!(
+        program.is_file(),
+        "{} is missing: build it as tests/control-plane/BUILD says",
+        program.display()
+    );
+    let mut command = Command::new(program);
+    command
+        .env("HELM_CACHE_HOME", home)
+        .env("HELM_CONFIG_HOME", home)
+        .env("HELM_DATA_HOME", home);
+    Ok(command)
 }
 
 /// What `examples/install.yaml` has to be.

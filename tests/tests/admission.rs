@@ -76,5 +76,6 @@ async fn each_policy_and_each_of_its_validations_is_needed() -> Result<()> {
     mutants::every_validation_is_needed(&world, &cells).await?;
     // Here, because the collector has met our kinds meanwhile.
     world.a_lease_goes_with_its_node().await?;
+    world.the_crds_can_be_deleted().await?;
     world.control_plane.stop().await
 }

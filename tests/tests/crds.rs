@@ -8,6 +8,7 @@ mod phases;
 #[path = "crds/values.rs"]
 mod values;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
@@ -114,9 +115,10 @@ async fn install_yaml_and_the_policies_beside_it_are_accepted_without_a_warning(
         }
     }
     for file in files {
+        // As people type it.
         let output = control_plane
             .kubectl()?
-            .args(["apply", "--server-side", "-f"])
+            .args(["apply", "-f"])
             .arg(&file)
             .output()?;
         let told = String::from_utf8_lossy(&output.stderr);
@@ -126,5 +128,51 @@ async fn install_yaml_and_the_policies_beside_it_are_accepted_without_a_warning(
             file.display()
         );
     }
+    control_plane.stop().await
+}
+
+#[tokio::test]
+async fn helm_installs_upgrades_and_leaves_nothing_but_the_crds() -> Result<()> {
+    let control_plane = ControlPlane::start(api_server_only()).await?;
+    let home = tempfile::tempdir()?;
+    let helm = |arguments: &[&str]| -> Result<()> {
+        let output = chart::helm(home.path())?
+            .args(arguments)
+            .args(["--namespace", chart::NAMESPACE])
+            .env("KUBECONFIG", control_plane.admin_kubeconfig())
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "helm {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    };
+    let everything = || -> Result<BTreeSet<String>> {
+        let kinds = "sa,role,rolebinding,clusterrole,clusterrolebinding,deploy,ds,pdb,\
+                     validatingadmissionpolicy,validatingadmissionpolicybinding";
+        let output = control_plane
+            .kubectl()?
+            .args(["get", "--all-namespaces", "--output=name", kinds])
+            .output()?;
+        let text = String::from_utf8(output.stdout)?;
+        Ok(text.lines().map(str::to_owned).collect())
+    };
+    let chart = chart::directory();
+    let chart = chart.to_str().context("not text")?;
+    let before = everything()?;
+    helm(&["install", "slipway", chart, "--create-namespace"])?;
+    let installed = everything()?;
+    let ours = installed.difference(&before).count();
+    ensure!(ours >= 25, "only {ours} objects were installed");
+    // The policies that came with the release let it be upgraded.
+    helm(&["upgrade", "slipway", chart, "--set", "operator.replicas=3"])?;
+    ensure!(
+        everything()? == installed,
+        "an upgrade made or removed objects"
+    );
+    helm(&["uninstall", "slipway"])?;
+    let left = everything()?;
+    ensure!(left == before, "left: {:?}", left.difference(&before));
     control_plane.stop().await
 }

@@ -1,4 +1,4 @@
-//! What the chart grants, as a table: a render that differs fails.
+//! What the chart grants, as a table: a render that differs fails. And that its policies bind.
 
 use std::collections::BTreeMap;
 
@@ -64,6 +64,50 @@ fn agents_that_evict_as_themselves_impersonate_nobody() -> Result<()> {
         .collect();
     expected.sort_unstable();
     assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+    Ok(())
+}
+
+/// A policy that names only versions that are not served is inert, and so is one that nobody binds.
+#[test]
+fn every_policy_denies_fails_closed_and_names_every_served_version() -> Result<()> {
+    let values = json!({ "agent": { "eviction": "own" } });
+    let documents = chart::documents(&chart::render(&values)?)?;
+    let mut served = Vec::new();
+    for definition in chart::of_kind(&documents, "CustomResourceDefinition") {
+        let versions = definition["spec"]["versions"]
+            .as_array()
+            .context("no versions")?;
+        served.push(Value::from_iter(
+            versions
+                .iter()
+                .filter(|version| version["served"] == json!(true))
+                .map(|version| version["name"].clone()),
+        ));
+    }
+    let policies = chart::of_kind(&documents, "ValidatingAdmissionPolicy");
+    assert_eq!(policies.len(), 8);
+    for policy in policies {
+        let name = policy["metadata"]["name"].as_str().context("no name")?;
+        let binding = chart::find(&documents, "ValidatingAdmissionPolicyBinding", name)?;
+        assert_eq!(binding["spec"]["policyName"], name);
+        assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
+        assert_eq!(policy["spec"]["failurePolicy"], "Fail", "{name}");
+        let rules = policy["spec"]["matchConstraints"]["resourceRules"]
+            .as_array()
+            .context("no rules")?;
+        for rule in rules {
+            if rule["apiGroups"] == json!(["slipway.dev"]) {
+                assert!(served.contains(&rule["apiVersions"]), "{name}: {rule}");
+            }
+        }
+        for validation in policy["spec"]["validations"]
+            .as_array()
+            .context("no validations")?
+        {
+            // Else the answer is 422, which clients class as a mistake of the request.
+            assert_eq!(validation["reason"], "Forbidden", "{name}: {validation}");
+        }
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -317,6 +318,20 @@ impl World {
         let leases: Api<RebootLease> = Api::all(self.admin.clone());
         wait_until("the lease of a deleted node to go", COLLECTED, || async {
             Ok(leases.get_opt(&node).await?.is_none().then_some(()))
+        })
+        .await
+    }
+
+    /// Reboots are under way and the ledger has slots: neither they nor our policies make it hang.
+    pub(crate) async fn the_crds_can_be_deleted(&self) -> Result<()> {
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
+        let ours = ListParams::default().labels("app.kubernetes.io/name=slipway");
+        definitions
+            .delete_collection(&DeleteParams::default(), &ours)
+            .await?;
+        wait_until("the CRDs to go", COLLECTED, || async {
+            let left = definitions.list(&ours).await?.items;
+            Ok(left.is_empty().then_some(()))
         })
         .await
     }

@@ -9,6 +9,7 @@ use kube::Client;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use serde_json::{Value, json};
+use slipway_api::{RebootPolicy, validate_policy};
 use slipway_lab::chart;
 
 const CALL_BOUND: Duration = Duration::from_secs(10);
@@ -73,9 +74,14 @@ enum How<'a> {
     Patch(&'a str, Option<&'a str>),
 }
 
+/// What the API server accepts, the programs accept as well.
 pub(crate) async fn what_is_right_is_accepted(client: &Client) -> Result<()> {
     for file in files("accepted")? {
         for object in chart::documents(&fs::read_to_string(&file)?)? {
+            if object["kind"] == "RebootPolicy" {
+                let policy: RebootPolicy = serde_json::from_value(object.clone())?;
+                validate_policy(&policy.spec).with_context(|| file.display().to_string())?;
+            }
             let request = Request::new(collection(&object)?);
             send(client, request, &object, How::Create { dry_run: true })
                 .await
