@@ -73,10 +73,12 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) who: Who,
-    /// The node in whose name it is asked (constrained impersonation).
-    pub(crate) as_user: Option<String>,
-    pub(crate) act: Act,
-    pub(crate) answer: Answer,
+    /// The user in whose name it is asked (constrained impersonation).
+    as_user: Option<String>,
+    /// A group that is claimed with it.
+    as_group: Option<&'static str>,
+    act: Act,
+    answer: Answer,
 }
 
 impl Act {
@@ -130,6 +132,7 @@ impl Cell {
         Self {
             who,
             as_user: None,
+            as_group: None,
             act,
             answer,
         }
@@ -137,6 +140,11 @@ impl Cell {
 
     pub(crate) fn on_behalf_of(mut self, user: &str) -> Self {
         self.as_user = Some(user.to_owned());
+        self
+    }
+
+    pub(crate) fn with_group(mut self, group: &'static str) -> Self {
+        self.as_group = Some(group);
         self
     }
 
@@ -150,7 +158,7 @@ impl Cell {
 
     /// Asks; `None` where the answer is as it has to be, else what is wrong with it.
     pub(crate) async fn ask(&self, client: &Client) -> Result<Option<String>> {
-        let sent = tokio::time::timeout(CALL_BOUND, self.act.send(client, self.as_user.as_deref()));
+        let sent = tokio::time::timeout(CALL_BOUND, self.send(client));
         let refusal = match sent
             .await
             .with_context(|| format!("no answer: {self}"))?
@@ -172,14 +180,11 @@ impl Cell {
     }
 }
 
-impl Act {
+impl Cell {
     /// Sends it; the inner error is the API server's refusal.
-    async fn send(
-        &self,
-        client: &Client,
-        as_user: Option<&str>,
-    ) -> Result<Result<Value, Box<Status>>> {
-        let request = Request::new(&self.collection);
+    async fn send(&self, client: &Client) -> Result<Result<Value, Box<Status>>> {
+        let act = &self.act;
+        let request = Request::new(&act.collection);
         let post = PostParams {
             dry_run: true,
             ..PostParams::default()
@@ -192,12 +197,12 @@ impl Act {
             dry_run: true,
             ..DeleteParams::default()
         };
-        let (name, body) = (self.name.as_str(), &self.body);
+        let (name, body) = (act.name.as_str(), &act.body);
         let mut list = ListParams::default();
         if !name.is_empty() {
             list = list.fields(name);
         }
-        let mut request = match (self.verb, self.subresource) {
+        let mut request = match (act.verb, act.subresource) {
             (Verb::Get, _) => request.get(name, &GetParams::default())?,
             (Verb::List, _) => request.list(&list)?,
             (Verb::Create, None) => request.create(&post, serde_json::to_vec(body)?)?,
@@ -218,9 +223,14 @@ impl Act {
                 request.delete_collection(&delete, &ListParams::default())?
             }
         };
-        if let Some(user) = as_user {
-            let user = user.parse()?;
-            request.headers_mut().insert("impersonate-user", user);
+        let claims = [
+            ("impersonate-user", self.as_user.as_deref()),
+            ("impersonate-group", self.as_group),
+        ];
+        for (header, claim) in claims {
+            if let Some(claim) = claim {
+                request.headers_mut().insert(header, claim.parse()?);
+            }
         }
         match client.request(request).await {
             Ok(answer) => Ok(Ok(answer)),
@@ -235,6 +245,9 @@ impl fmt::Display for Cell {
         write!(formatter, "{:?}", self.who)?;
         if let Some(user) = &self.as_user {
             write!(formatter, " as {user}")?;
+        }
+        if let Some(group) = self.as_group {
+            write!(formatter, " of {group}")?;
         }
         let Act {
             verb,

@@ -173,6 +173,11 @@ pub(crate) fn pods() -> Vec<Cell> {
         own(eviction("pod-n2"), impersonation.clone()).on_behalf_of("system:node:n2"),
         Cell::new(Who::Unbound, eviction("pod-n1"), impersonation.clone()).on_behalf_of(n1),
         own(eviction("pod-n1"), impersonation.clone()).on_behalf_of("ada"),
+        own(eviction("pod-n1"), impersonation.clone())
+            .on_behalf_of("system:serviceaccount:slipway-system:slipway-operator"),
+        own(eviction("pod-n2"), impersonation.clone())
+            .on_behalf_of(n1)
+            .with_group("system:masters"),
         own(Act::list(ALL_PODS, ""), Answer::Refused("can only list")).on_behalf_of(n1),
         own(
             Act::list(ALL_PODS, "spec.nodeName=n2"),

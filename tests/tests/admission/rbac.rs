@@ -77,12 +77,12 @@ fn every_policy_denies_fails_closed_and_names_every_served_version() -> Result<(
         let versions = definition["spec"]["versions"]
             .as_array()
             .context("no versions")?;
-        served.push(Value::from_iter(
-            versions
-                .iter()
-                .filter(|version| version["served"] == json!(true))
-                .map(|version| version["name"].clone()),
-        ));
+        let names: Vec<&Value> = versions
+            .iter()
+            .filter(|version| version["served"] == json!(true))
+            .map(|version| &version["name"])
+            .collect();
+        served.push(json!(names));
     }
     let policies = chart::of_kind(&documents, "ValidatingAdmissionPolicy");
     assert_eq!(policies.len(), 8);
