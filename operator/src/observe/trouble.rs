@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kube::core::Status;
 use kube::runtime::watcher;
 use slipway_client::call::{CallError, ErrorClass, classify};
 use slipway_client::chain;
@@ -35,26 +36,38 @@ pub struct Trouble {
 impl Trouble {
     /// From a failed call.
     pub fn of_call(error: &CallError) -> Self {
-        Self::new(error.class(), error.status().is_some(), chain(error))
+        let detail = match error.status() {
+            Some(status) => format!("{error}: {}", answer(status)),
+            None => chain(error),
+        };
+        Self::new(error.class(), error.status().is_some(), detail)
     }
 
     /// From a failed watch; `None` for an end that is part of every watch's life.
     pub fn of_watch(error: &watcher::Error) -> Option<Self> {
+        let of = |what: &str, source: &kube::Error| match source {
+            kube::Error::Api(status) => Self::new(
+                classify(source),
+                true,
+                format!("failed to {what}: {}", answer(status)),
+            ),
+            _ => Self::new(
+                classify(source),
+                false,
+                format!("failed to {what}: {}", chain(source)),
+            ),
+        };
         match error {
-            watcher::Error::InitialListFailed(source)
-            | watcher::Error::WatchStartFailed(source)
-            | watcher::Error::WatchFailed(source) => {
-                let answered = matches!(source, kube::Error::Api(_));
-                Some(Self::new(classify(source), answered, chain(error)))
-            }
+            watcher::Error::InitialListFailed(source) => Some(of("list", source)),
+            watcher::Error::WatchStartFailed(source) => Some(of("start the watch", source)),
+            watcher::Error::WatchFailed(source) => Some(of("go on watching", source)),
             // 410: the history we asked for is compacted; the library lists anew.
             watcher::Error::WatchError(status) if status.code == 410 => None,
             watcher::Error::WatchError(status) => {
-                let class = classify(&kube::Error::Api(status.clone()));
-                Some(Self::new(class, true, chain(error)))
+                Some(of("go on watching", &kube::Error::Api(status.clone())))
             }
             watcher::Error::NoResourceVersion => {
-                Some(Self::new(ErrorClass::Bug, true, chain(error)))
+                Some(Self::new(ErrorClass::Bug, true, error.to_string()))
             }
         }
     }
@@ -85,6 +98,11 @@ impl Trouble {
     }
 }
 
+/// The API server's own words.
+fn answer(status: &Status) -> String {
+    format!("{} ({})", status.message.trim_end(), status.code)
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
@@ -105,7 +123,6 @@ impl fmt::Display for Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::core::Status;
 
     fn answered(code: u16) -> kube::Error {
         kube::Error::Api(Box::new(Status {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::core::DeserializeGuard;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use slipway_client::clock;
@@ -22,6 +22,10 @@ use crate::metrics::Metrics;
 const SILENCE_IS_HEALTH: Duration = Duration::from_secs(100);
 /// A watch that fails for longer shows a cluster of the past: nothing new is granted on it.
 const STALE_AFTER: Duration = Duration::from_mins(2);
+/// First pause after a failure; doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(800);
+/// Longest pause: with the bound of a call, well below [`SILENCE_IS_HEALTH`].
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Failures in a row, timed since boot.
 #[derive(Clone, Debug)]
@@ -113,11 +117,17 @@ pub(crate) async fn follow<K, V>(
     K::DynamicType: Default + Clone + Eq + std::hash::Hash + Debug,
     V: Same + Clone,
 {
-    let mut events = pin!(watcher(api, config).default_backoff());
+    let mut events = pin!(watcher(api, config));
+    // Not the library's own: that one starts anew with every list that begins, and a list begins
+    // before it fails.
+    let mut failures = 0;
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                watched.works();
+                if !matches!(event, watcher::Event::Init) {
+                    failures = 0;
+                    watched.works();
+                }
                 if watched.cache.apply(changed(event, convert)) {
                     wake.notify_one();
                 }
@@ -127,9 +137,17 @@ pub(crate) async fn follow<K, V>(
                     metrics.error(trouble.class);
                     watched.failed(trouble, clock::boottime());
                 }
+                tokio::time::sleep(retry(failures, clock::boottime())).await;
+                failures = failures.saturating_add(1);
             }
         }
     }
+}
+
+/// The pause after a failure, up to a quarter longer by chance: replicas must not ask together.
+fn retry(failures: u32, now: Duration) -> Duration {
+    let pause = (RETRY_MIN * 2_u32.pow(failures.min(6))).min(RETRY_MAX);
+    pause + pause * (now.subsec_nanos() % 1000) / 4000
 }
 
 fn changed<K: Resource, V>(
@@ -215,6 +233,16 @@ mod tests {
         assert_eq!(watched.pending(at(231)), None);
         watched.failed(trouble(), at(1000));
         assert!(watched.is_current(at(1001)));
+    }
+
+    #[test]
+    fn failures_are_retried_with_a_growing_and_bounded_pause() {
+        assert_eq!(retry(0, Duration::ZERO), RETRY_MIN);
+        assert_eq!(retry(2, Duration::ZERO), RETRY_MIN * 4);
+        for failures in [6, 100, u32::MAX] {
+            let longest = retry(failures, Duration::from_nanos(999));
+            assert!(longest >= RETRY_MAX && longest < RETRY_MAX * 5 / 4);
+        }
     }
 
     #[test]
