@@ -7,13 +7,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 mod archive;
 
 pub(crate) use archive::sha256;
 
 use crate::cache;
+
+/// Where `cargo xtask images` puts statically linked programs, below Cargo's target directory.
+const STATIC_PROGRAMS: &str = "x86_64-unknown-linux-gnu/lab";
 
 /// An image of one static binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,28 @@ impl Image {
     pub fn write(&self, archive: &Path) -> Result<()> {
         write_archive(archive, std::slice::from_ref(self))
     }
+}
+
+/// The path of a statically linked program of ours: in `SLIPWAY_STATIC_PROGRAMS` where that is set,
+/// else where `cargo xtask images` puts it, in the target directory that this program lies in.
+pub fn static_program(name: &str) -> Result<PathBuf> {
+    let directory = match std::env::var_os("SLIPWAY_STATIC_PROGRAMS") {
+        Some(directory) if !directory.is_empty() => directory.into(),
+        _ => {
+            let own = std::env::current_exe().context("failed to find this program")?;
+            own.ancestors()
+                .map(|ancestor| ancestor.join(STATIC_PROGRAMS))
+                .find(|directory| directory.is_dir())
+                .context("no statically linked programs are built: cargo xtask images")?
+        }
+    };
+    let path = directory.join(name);
+    ensure!(
+        path.is_file(),
+        "{} is not built: cargo xtask images",
+        path.display()
+    );
+    Ok(path)
 }
 
 /// Writes one OCI archive that holds several images; layers that are the same are held once.

@@ -16,6 +16,7 @@ mod leftovers;
 mod plain;
 mod pods;
 mod reboots;
+mod slipway;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,10 @@ fn main() -> ExitCode {
         scenario(
             "a_pod_without_capabilities_reads_and_reboots_its_machine",
             pods::a_pod_without_capabilities_reads_and_reboots_its_machine,
+        ),
+        scenario(
+            "a_machine_that_asks_is_drained_rebooted_and_given_back",
+            slipway::a_machine_that_asks_is_drained_rebooted_and_given_back,
         ),
     ];
     run("machines", scenarios)
