@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// Most kills in one run: after that the rollout must come to its end undisturbed.
 const KILLS: u32 = 12;
 /// The shortest and the longest pause between two kills.
-const PAUSE: (u64, u64) = (500, 4000);
+const PAUSE: (u64, u64) = (500, 8000);
 
 /// Decides when to kill, and whom.
 #[derive(Debug)]

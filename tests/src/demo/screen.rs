@@ -75,9 +75,11 @@ impl Screen {
             if self.shown.get(name) != Some(&state) {
                 let [phase, reason, pods] = &state;
                 let seconds = self.elapsed(now);
-                write(&format!(
-                    "[{seconds:5.1}s] {name:<6} {policy:<8} {phase:<10} {reason:<20} {pods}\n"
-                ));
+                let line = format!(
+                    "[{seconds:5.1}s] {name:<4} {policy:<6} {phase:<10} {reason:<12} {pods:<4} {}",
+                    message(lease)
+                );
+                write(&format!("{}\n", line.trim_end()));
                 self.shown.insert(name.clone(), state);
             }
         }
@@ -94,6 +96,14 @@ impl Screen {
             self.drawn = 0;
         }
     }
+}
+
+/// The sentence that a lease says about itself.
+fn message(lease: &RebootLease) -> &str {
+    let status = lease.status.as_ref();
+    status
+        .map(|status| status.message.as_str())
+        .unwrap_or_default()
 }
 
 /// The columns of `kubectl get rebootleases`.
