@@ -132,6 +132,7 @@ impl Watches {
             self.leases.pending(now),
             self.ledger.pending(now),
             self.agents.pending(now),
+            self.admission.pending(),
         ]
         .into_iter()
         .flatten()
@@ -367,6 +368,6 @@ mod tests {
     fn before_everything_was_listed_the_pending_kinds_are_named() {
         let watches = Watches::new(true);
         assert!(!watches.are_synced());
-        assert_eq!(watches.pending().len(), 5);
+        assert_eq!(watches.pending().len(), 6);
     }
 }

@@ -11,11 +11,11 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use kube::{Api, Client};
 use slipway_client::call::CallError;
-use slipway_client::chain;
 use slipway_planner::Gap;
 use tokio::sync::Notify;
 
 use super::read;
+use super::trouble::Trouble;
 
 /// The policies of the chart, each bound under its own name; a test compares them with the chart.
 pub const POLICIES: &[&str] = &[
@@ -41,6 +41,7 @@ const PERIOD_MISSING_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Admission {
     required: bool,
     missing: Mutex<Option<Vec<String>>>,
+    trouble: Mutex<Option<Trouble>>,
 }
 
 impl Admission {
@@ -48,6 +49,7 @@ impl Admission {
         Arc::new(Self {
             required,
             missing: Mutex::new(None),
+            trouble: Mutex::new(None),
         })
     }
 
@@ -74,6 +76,27 @@ impl Admission {
         }
     }
 
+    /// What is pending before the first complete look, if something is.
+    pub(crate) fn pending(&self) -> Option<String> {
+        let known = self
+            .missing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some();
+        if known || !self.required {
+            return None;
+        }
+        let trouble = self
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Some(trouble.map_or_else(
+            || "admission policies: not looked at yet".to_owned(),
+            |trouble| format!("admission policies: {trouble}"),
+        ))
+    }
+
     /// Looks again and again, for ever.
     pub(crate) async fn follow(self: Arc<Self>, client: Client, wake: Arc<Notify>) {
         if !self.required {
@@ -88,8 +111,7 @@ impl Admission {
                     complete
                 }
                 Err(error) => {
-                    // What was known stays: an API server that is away proves nothing.
-                    tracing::warn!(error = %chain(&error), "cannot look at the admission policies");
+                    self.failed(Trouble::of_call(&error));
                     false
                 }
             };
@@ -103,7 +125,17 @@ impl Admission {
         }
     }
 
+    /// What was known stays: an API server that is away proves nothing. Told on change only.
+    fn failed(&self, trouble: Trouble) {
+        let mut noted = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.as_ref().map(|noted| noted.kind) != Some(trouble.kind) {
+            tracing::warn!(%trouble, "cannot look at the admission policies");
+        }
+        *noted = Some(trouble);
+    }
+
     fn note(&self, missing: Vec<String>, wake: &Notify) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let mut known = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref() == Some(&missing) {
             return;
@@ -209,7 +241,9 @@ mod tests {
         );
         admission.note(Vec::new(), &Notify::new());
         assert_eq!(admission.gaps(), []);
+        assert_eq!(admission.pending(), None);
         assert_eq!(Admission::new(false).gaps(), []);
+        assert_eq!(Admission::new(false).pending(), None);
     }
 
     #[test]
