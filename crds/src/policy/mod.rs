@@ -1,0 +1,140 @@
+//! RebootPolicy: what people write.
+
+mod budget;
+mod drain;
+mod reboot;
+mod schedule;
+mod status;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+pub use budget::Budget;
+pub use drain::{DrainSettings, OnDrainTimeout};
+pub use reboot::{RebootMethod, RebootSettings, VerifySettings};
+pub use schedule::{Schedule, WINDOWS_MAX, Weekday, Window};
+pub use status::{NodeCounts, RebootPolicyStatus, WindowSpan, WindowState};
+
+/// Which nodes are rebooted, when, and how many at once.
+/// The smallest useful policy is `spec: {nodeSelector: {}}`; every default is the safe choice.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "slipway.dev",
+    version = "v1alpha1",
+    kind = "RebootPolicy",
+    plural = "rebootpolicies",
+    shortname = "rbp",
+    status = "RebootPolicyStatus",
+    derive = "PartialEq",
+    doc = "Which nodes are rebooted when they need it, when, and how many at once.",
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(
+        name = "Matched",
+        type_ = "integer",
+        json_path = ".status.nodes.matched"
+    ),
+    printcolumn(
+        name = "Required",
+        type_ = "integer",
+        json_path = ".status.nodes.required"
+    ),
+    printcolumn(
+        name = "In-Progress",
+        type_ = "integer",
+        json_path = ".status.nodes.inProgress"
+    ),
+    printcolumn(name = "Allowed", type_ = "integer", json_path = ".status.allowed"),
+    printcolumn(name = "Window", type_ = "string", json_path = ".status.window"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RebootPolicySpec {
+    /// The nodes that obey this policy, by label. Required: write `{}` to mean every node.
+    #[schemars(schema_with = "schema::node_selector")]
+    pub node_selector: LabelSelector,
+    /// A node matched by several policies obeys the highest. A tie is a Conflict: the node is left
+    /// alone and both policies say so. Default 0.
+    #[serde(default)]
+    #[schemars(range(min = -1_000_000, max = 1_000_000))]
+    pub priority: i32,
+    /// `Automatic` grants reboots; `Observe` decides and reports, and never grants.
+    /// Default Automatic.
+    #[serde(default)]
+    pub mode: Mode,
+    /// True stops this policy: nothing new is granted and nodes that are draining are uncordoned
+    /// again; a reboot already called finishes. Default false.
+    #[serde(default)]
+    pub paused: bool,
+    /// What counts as a need.
+    #[serde(default)]
+    pub triggers: Triggers,
+    /// When reboots may start.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// How many nodes at once.
+    #[serde(default)]
+    pub budget: Budget,
+    /// How pods are moved away first.
+    #[serde(default)]
+    pub drain: DrainSettings,
+    /// How the reboot is called.
+    #[serde(default)]
+    pub reboot: RebootSettings,
+    /// What must hold before the next node may go.
+    #[serde(default)]
+    pub verify: VerifySettings,
+}
+
+/// What a policy does about nodes that need a reboot.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Mode {
+    /// Grants reboots when everything allows it.
+    #[default]
+    Automatic,
+    /// Decides and reports, never grants.
+    Observe,
+}
+
+/// What counts as a need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Triggers {
+    /// Names of the agent's checks that count: `sentinel-file`, or `*` for all. An empty list means
+    /// that none counts. Default `["*"]`.
+    #[serde(default = "Triggers::every_check")]
+    #[schemars(schema_with = "schema::checks")]
+    pub checks: Vec<String>,
+}
+
+impl Triggers {
+    fn every_check() -> Vec<String> {
+        vec![crate::names::EVERY_CHECK.to_owned()]
+    }
+}
+
+impl Default for Triggers {
+    fn default() -> Self {
+        Self {
+            checks: Self::every_check(),
+        }
+    }
+}

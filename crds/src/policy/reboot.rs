@@ -1,0 +1,71 @@
+//! How the reboot is called, and what must hold afterwards.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::duration::Duration;
+
+/// How the reboot is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct RebootSettings {
+    /// `Logind` asks systemd-logind over D-Bus, so inhibitors and the kubelet's graceful shutdown are
+    /// respected; `Auto` takes the least privileged way that the agent has. Default Auto.
+    #[serde(default)]
+    pub method: RebootMethod,
+    /// Time from the reboot call until the node should be back; then its lease says Stuck. The slot
+    /// stays held: time never lets another node go down. Default 15m.
+    #[serde(default = "RebootSettings::quarter_of_an_hour")]
+    pub timeout: Duration,
+}
+
+impl RebootSettings {
+    fn quarter_of_an_hour() -> Duration {
+        Duration::from_secs(15 * 60)
+    }
+}
+
+impl Default for RebootSettings {
+    fn default() -> Self {
+        Self {
+            method: RebootMethod::Auto,
+            timeout: Self::quarter_of_an_hour(),
+        }
+    }
+}
+
+/// A way to call the reboot.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum RebootMethod {
+    /// The least privileged way that the agent has.
+    #[default]
+    Auto,
+    /// systemd-logind over D-Bus.
+    Logind,
+}
+
+/// What must hold after the reboot before the slot is given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifySettings {
+    /// The node must have been Ready, under its new boot ID, for this long. A node that does not get
+    /// there keeps its slot. Default 60s.
+    #[serde(default = "VerifySettings::one_minute")]
+    pub node_ready_for: Duration,
+}
+
+impl VerifySettings {
+    fn one_minute() -> Duration {
+        Duration::from_secs(60)
+    }
+}
+
+impl Default for VerifySettings {
+    fn default() -> Self {
+        Self {
+            node_ready_for: Self::one_minute(),
+        }
+    }
+}

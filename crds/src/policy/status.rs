@@ -1,0 +1,81 @@
+//! What a policy is doing.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the policy is doing: counts and conditions, never one entry per node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RebootPolicyStatus {
+    /// The `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: the policy is valid and in force. `Progressing`: reboots are under way or due.
+    /// `Degraded`: a reboot failed or is stuck. `Conflict`: shares nodes with a policy of the same
+    /// priority.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// Nodes by state.
+    #[serde(default)]
+    pub nodes: NodeCounts,
+    /// `budget.maxUnavailable` as a number of nodes.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub allowed: i32,
+    /// Nodes of this policy that are unavailable or being rebooted now.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub in_use: i32,
+    /// Whether reboots may start now; absent while the schedule cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowState>,
+    /// The present or next window; absent when there is none or it is always open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_window: Option<WindowSpan>,
+}
+
+/// Nodes of a policy by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCounts {
+    /// Obey this policy.
+    #[serde(default)]
+    pub matched: i32,
+    /// Need a reboot.
+    #[serde(default)]
+    pub required: i32,
+    /// Need one and wait.
+    #[serde(default)]
+    pub waiting: i32,
+    /// Are being drained, rebooted or verified.
+    #[serde(default)]
+    pub in_progress: i32,
+    /// Were rebooted, and need none now.
+    #[serde(default)]
+    pub completed: i32,
+    /// Ended their last reboot in failure.
+    #[serde(default)]
+    pub failed: i32,
+}
+
+/// Whether the schedule lets reboots start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WindowState {
+    /// Reboots may start.
+    Open,
+    /// They may not.
+    Closed,
+}
+
+/// A window in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct WindowSpan {
+    /// Its first instant.
+    pub start: Time,
+    /// The first instant after it.
+    pub end: Time,
+}
