@@ -56,11 +56,7 @@ impl Agent {
             return Ok(AGAIN);
         }
         tracing::info!(fence, "committed");
-        if since(observed.begun) > CALL_WITHIN {
-            tracing::warn!(fence, "no reboot call: too long since the facts were read");
-            return Ok(AGAIN);
-        }
-        self.call(lease, fence, &noted).await?;
+        self.call(lease, observed.begun, &noted).await?;
         Ok(AGAIN)
     }
 
@@ -95,9 +91,10 @@ impl Agent {
     async fn call(
         &self,
         lease: &RebootLease,
-        fence: i64,
+        begun: Duration,
         noted: &Journal,
     ) -> Result<(), PassError> {
+        let fence = noted.committed;
         let method = lease
             .spec
             .grant
@@ -107,6 +104,11 @@ impl Agent {
         // Noted before it is made: a crash in between must not hide a reboot that is coming.
         let called = noted.with_call(clock::boottime());
         self.note_in_journal(&called)?;
+        // Asked last: the disk, or a machine that was suspended, may have taken its time.
+        if since(begun) > CALL_WITHIN {
+            tracing::warn!(fence, "no reboot call: too long since the facts were read");
+            return self.note_in_journal(noted);
+        }
         tracing::info!(fence, "calling the reboot");
         match tokio::time::timeout(CALL_LIMIT, self.host.reboot(method)).await {
             Ok(Ok(())) => tracing::info!(fence, "the machine has accepted the reboot"),

@@ -161,3 +161,27 @@ async fn reader(config: &AgentConfig) -> Result<Reader, ConnectError> {
         namespace: config.namespace.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn may_move_between_threads<T: Send>(_: &T) {}
+
+    #[test]
+    fn the_agent_may_run_on_any_runtime() {
+        let config = AgentConfig {
+            node_name: "n1".into(),
+            kubeconfig: None,
+            listen: "127.0.0.1:0".parse().unwrap(),
+            sentinels: Vec::new(),
+            namespace: "slipway-system".into(),
+            state_dir: "/nonexistent".into(),
+            eviction: EvictionIdentity::Own,
+            settle: Duration::ZERO,
+            poll: Duration::ZERO,
+        };
+        let host = host::logind::LogindHost::new("/nonexistent".into(), String::new());
+        may_move_between_threads(&run(config, Arc::new(host)));
+    }
+}
