@@ -102,7 +102,7 @@ impl Candidate {
             if !self.attempt().await {
                 break false;
             }
-            let pause = tokio::time::sleep(jittered(RETRY_PERIOD));
+            let pause = tokio::time::sleep(self.within_deadline(jittered(RETRY_PERIOD)));
             tokio::select! {
                 biased;
                 () = told(&mut stop) => break true,
@@ -115,7 +115,8 @@ impl Candidate {
 
     /// One look. False when leadership is lost.
     async fn attempt(&mut self) -> bool {
-        let lost = match tokio::time::timeout(ATTEMPT_LIMIT, self.look()).await {
+        let limit = self.within_deadline(ATTEMPT_LIMIT);
+        let lost = match tokio::time::timeout(limit, self.look()).await {
             Ok(Ok(step)) => {
                 self.note(None);
                 step == Step::Lost
@@ -142,6 +143,14 @@ impl Candidate {
             tracing::info!(identity = self.elector.identity(), "this replica leads");
         }
         true
+    }
+
+    /// At most until our leadership runs out, so that its end is noticed when it comes.
+    fn within_deadline(&self, time: Duration) -> Duration {
+        let left = |until: Duration| until.saturating_sub(clock::boottime());
+        self.elector
+            .valid_until()
+            .map_or(time, |until| time.min(left(until)))
     }
 
     async fn look(&mut self) -> Result<Step, CallError> {

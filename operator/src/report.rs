@@ -192,14 +192,18 @@ async fn write_policy(ctx: &Context, name: &str, body: &Value) -> Result<(), Cal
 }
 
 /// The patch that makes the lease's status say this, if it does not.
+///
+/// The reason of a reboot that has ended is the record of it: it stays, whatever keeps the next one.
 fn lease_diff(lease: &RebootLease, report: &LeaseReport) -> Option<Value> {
     let present = lease.status.as_ref();
-    let same = present.is_some_and(|status| {
-        status.reason == report.reason
-            && status.message == report.message
-            && status.waiting_for == report.waiting_for
-    });
-    (!same).then(|| patch::report(lease, &report.reason, &report.message, &report.waiting_for))
+    let waits = present.map_or(&[][..], |status| &status.waiting_for) != report.waiting_for;
+    if lease.phase().is_terminal() {
+        return waits.then(|| patch::waiting(lease, &report.waiting_for));
+    }
+    let same = present
+        .is_some_and(|status| status.reason == report.reason && status.message == report.message);
+    (waits || !same)
+        .then(|| patch::report(lease, &report.reason, &report.message, &report.waiting_for))
 }
 
 /// The patch that makes the policy's status this one, if it is not.
@@ -268,6 +272,17 @@ mod tests {
             assert_eq!(body["status"]["reason"], "NoPolicy");
             assert_eq!(body["status"]["waitingFor"].as_array().unwrap().len(), 1);
         }
+    }
+
+    #[test]
+    fn the_reason_of_an_ended_reboot_is_never_overwritten() {
+        let ended = lease(
+            &json!({"phase": "Failed", "fence": 3, "reason": "Ineffective",
+            "message": "why"}),
+        );
+        let body = lease_diff(&ended, &report()).unwrap();
+        let written: Vec<&String> = body["status"].as_object().unwrap().keys().collect();
+        assert_eq!(written, ["waitingFor"]);
     }
 
     #[test]
