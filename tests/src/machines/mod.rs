@@ -6,6 +6,9 @@
 //! ([`Cluster`]). They share the kernel with this computer; a reboot ends and starts the container.
 //! Never leaves anything behind: processes, mounts and interfaces end with the process, however it
 //! ends; control groups and logs are removed by the next lab at the latest.
+//! To look into a machine while it runs: its console and events lie in [`Lab::logs`]; a person joins
+//! the lab's network with `nsenter --net --mount --target PID` of this process, and a machine with
+//! `nsenter --all --target PID` of its `systemd`.
 //! Called by the suite `machines` and the demo. Each begins with [`requirements`], which says why
 //! machines cannot run here, and [`enter_lab_namespace`], the first thing in `main`.
 

@@ -44,6 +44,10 @@ fn main() -> ExitCode {
             plain::an_agent_on_a_machine_has_its_pods_identity_and_survives_reboots,
         ),
         scenario(
+            "an_agent_as_a_service_reports_its_machine",
+            plain::an_agent_as_a_service_reports_its_machine,
+        ),
+        scenario(
             "kubelets_run_a_workload_and_come_back_from_a_reboot",
             kubelets::kubelets_run_a_workload_and_come_back_from_a_reboot,
         ),

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use slipway_lab::cache::lab_tool_binary;
+use slipway_lab::images::static_program;
 use slipway_lab::machines::{AgentUnit, PlainCluster, PlainOptions, is_ready};
 use slipway_lab::wait::wait_until;
 
@@ -107,7 +108,56 @@ pub(crate) async fn an_agent_on_a_machine_has_its_pods_identity_and_survives_reb
         !Path::new("/opt/lab/agent").exists(),
         "this computer was written to"
     );
-    cluster.stop().await
+    cluster.stop();
+    Ok(())
+}
+
+/// The real agent as a service of machines: it is Ready, and tells the node what the host asks for.
+pub(crate) async fn an_agent_as_a_service_reports_its_machine() -> Result<()> {
+    let mut options = PlainOptions::new(2, &static_program("slipway-node-agent")?);
+    options
+        .environment
+        .insert("SLIPWAY_SETTLE".into(), "200ms".into());
+    let cluster = PlainCluster::start(options).await?;
+    let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/install.yaml");
+    cluster.apply_file(&install).await?;
+    let result = reports_what_the_host_asks_for(&cluster).await;
+    if result.is_err() {
+        println!("{}", cluster.agent_log(1).await?);
+    }
+    result?;
+    cluster.stop();
+    Ok(())
+}
+
+async fn reports_what_the_host_asks_for(cluster: &PlainCluster) -> Result<()> {
+    wait_required(cluster, "n1", "False").await?;
+    wait_required(cluster, "n2", "False").await?;
+    cluster
+        .machine(1)?
+        .write_file("/run/reboot-required", "")
+        .await?;
+    wait_required(cluster, "n1", "True").await?;
+    // The file lies in memory: a reboot takes it away, and the agent says so.
+    let before = cluster.machine(1)?.reboot().await?;
+    cluster.wait_rebooted(1, &before).await?;
+    wait_required(cluster, "n1", "False").await?;
+    wait_required(cluster, "n2", "False").await
+}
+
+async fn wait_required(cluster: &PlainCluster, node: &str, wanted: &str) -> Result<()> {
+    let nodes: Api<Node> = Api::all(cluster.client()?);
+    let what = format!("RebootRequired={wanted} on {node}");
+    wait_until(&what, BOUND, || async {
+        let found = tokio::time::timeout(CALL_BOUND, nodes.get(node)).await??;
+        let says = found
+            .status
+            .iter()
+            .flat_map(|status| status.conditions.iter().flatten())
+            .any(|condition| condition.type_ == "RebootRequired" && condition.status == wanted);
+        Ok(says.then_some(()))
+    })
+    .await
 }
 
 async fn the_agents_environment_is_its_pods(cluster: &PlainCluster) -> Result<()> {

@@ -79,7 +79,8 @@ pub(crate) async fn a_machine_that_asks_is_drained_rebooted_and_given_back() -> 
         }
     }
     result?;
-    cluster.stop().await
+    cluster.stop();
+    Ok(())
 }
 
 async fn is_rebooted_and_given_back(cluster: &Cluster) -> Result<()> {
