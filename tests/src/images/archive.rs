@@ -28,21 +28,44 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
+/// Content with its digest: taken once, as it costs seconds for a layer in a build for tests.
+struct Blob {
+    digest: String,
+    content: Vec<u8>,
+}
+
+impl Blob {
+    fn new(content: Vec<u8>) -> Self {
+        Self {
+            digest: sha256(&content),
+            content,
+        }
+    }
+
+    fn descriptor(&self, media_type: &str) -> Value {
+        json!({
+            "mediaType": media_type,
+            "digest": format!("sha256:{}", self.digest),
+            "size": self.content.len(),
+        })
+    }
+}
+
 /// The archive of some images.
 pub(super) fn build(images: &[Image]) -> Result<Vec<u8>> {
     // Keyed by digest: ordered, and what two images share is written once.
     let mut blobs = BTreeMap::new();
     let mut manifests = Vec::new();
     for image in images {
-        let layer = layer(image)?;
-        let config = to_bytes(&config(image, &layer))?;
-        let manifest = to_bytes(&json!({
+        let layer = Blob::new(layer(image)?);
+        let config = Blob::new(to_bytes(&config(image, &layer))?);
+        let manifest = Blob::new(to_bytes(&json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": descriptor(CONFIG, &config),
-            "layers": [descriptor(LAYER, &layer)],
-        }))?;
-        let mut entry = descriptor(MANIFEST, &manifest);
+            "config": config.descriptor(CONFIG),
+            "layers": [layer.descriptor(LAYER)],
+        }))?);
+        let mut entry = manifest.descriptor(MANIFEST);
         let tag = image.name.rsplit(':').next().unwrap_or_default();
         if let Some(entry) = entry.as_object_mut() {
             entry.insert(
@@ -55,7 +78,7 @@ pub(super) fn build(images: &[Image]) -> Result<Vec<u8>> {
         }
         manifests.push(entry);
         for blob in [layer, config, manifest] {
-            blobs.insert(sha256(&blob), blob);
+            blobs.insert(blob.digest, blob.content);
         }
     }
     let index = to_bytes(&json!({ "schemaVersion": 2, "manifests": manifests }))?;
@@ -99,12 +122,12 @@ fn layer(image: &Image) -> Result<Vec<u8>> {
     layer.into_inner().context("failed to finish a layer")
 }
 
-fn config(image: &Image, layer: &[u8]) -> Value {
+fn config(image: &Image, layer: &Blob) -> Value {
     json!({
         "architecture": architecture(),
         "os": "linux",
         "config": { "Entrypoint": image.entrypoint, "Env": ["PATH=/bin:/"] },
-        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", sha256(layer))] },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", layer.digest)] },
         "history": [{ "created_by": "slipway-lab" }],
     })
 }
@@ -116,14 +139,6 @@ fn architecture() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-fn descriptor(media_type: &str, blob: &[u8]) -> Value {
-    json!({
-        "mediaType": media_type,
-        "digest": format!("sha256:{}", sha256(blob)),
-        "size": blob.len(),
-    })
 }
 
 fn to_bytes(value: &Value) -> Result<Vec<u8>> {
