@@ -21,6 +21,7 @@ pub mod health;
 pub mod metrics;
 pub mod observe;
 mod pass;
+mod rate;
 mod report;
 pub mod runtime;
 

@@ -2,24 +2,24 @@
 //!
 //! No difference, no write. A report that loses a race is dropped: the next pass makes a new one.
 
+mod diff;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::Api;
 use kube::api::Patch;
-use serde_json::{Value, json};
+use serde_json::Value;
 use slipway_api::{Phase, RebootLease, RebootPolicy, RebootPolicyStatus};
-use slipway_client::call::{CallError, bounded};
-use slipway_client::chain;
-use slipway_planner::report::{LeaseReport, lease as lease_report, policy_status};
+use slipway_client::call::{CallError, ErrorClass, bounded};
+use slipway_client::{chain, clock};
+use slipway_planner::report::{lease as lease_report, policy_status};
 use slipway_planner::{Plan, PolicyView, Snapshot, Verdict};
 
 use crate::apply::{Context, patch};
 use crate::events::{Events, Notice};
-
-/// Most leases reported in one pass: the others follow in the next, so that a fleet that changes
-/// its mind at once neither floods the API server nor holds up the next decision.
-const REPORTS_MAX: usize = 100;
+use crate::rate::Rate;
+use diff::{lease_diff, policy_diff};
 
 /// What was last seen of a lease, to tell what is new.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +33,20 @@ struct Seen {
 #[derive(Debug)]
 pub(crate) struct Reporter {
     events: Events,
+    rate: Rate,
+    /// The node whose lease is reported next; empty for the first.
+    next: String,
     seen: Option<BTreeMap<String, Seen>>,
 }
 
 impl Reporter {
     pub(crate) fn new(events: Events) -> Self {
-        Self { events, seen: None }
+        Self {
+            events,
+            rate: Rate::new(),
+            next: String::new(),
+            seen: None,
+        }
     }
 
     /// Sends an event about something that is no lease or policy.
@@ -56,8 +64,52 @@ impl Reporter {
         now: Timestamp,
     ) -> bool {
         self.tell_leases(ctx, snapshot, plan);
-        let mut left = REPORTS_MAX;
-        for (name, verdict) in &plan.verdicts {
+        // Policies first: they are few, and what people look at first.
+        self.report_policies(ctx, snapshot, plan, now).await
+            || self.report_leases(ctx, snapshot, plan, written).await
+    }
+
+    /// True when some are left.
+    async fn report_policies(
+        &mut self,
+        ctx: &Context,
+        snapshot: &Snapshot,
+        plan: &Plan,
+        now: Timestamp,
+    ) -> bool {
+        for policy in &snapshot.policies {
+            let Some(verdict) = plan.policies.get(&policy.name) else {
+                continue;
+            };
+            let status = policy_status(verdict, policy.status.as_ref(), now);
+            let Some(body) = policy_diff(policy.status.as_ref(), &status) else {
+                continue;
+            };
+            if !self.may_write(ctx) {
+                return true;
+            }
+            let answer = write_policy(ctx, &policy.name, &body).await;
+            if answer.is_ok() {
+                self.tell_policy(policy, &status);
+            }
+            if !goes_on(ctx, "policy", &policy.name, answer) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// True when some are left. Goes on where the last pass stopped: else the last nodes would
+    /// never be reported while the first ones keep changing.
+    async fn report_leases(
+        &mut self,
+        ctx: &Context,
+        snapshot: &Snapshot,
+        plan: &Plan,
+        written: &BTreeSet<String>,
+    ) -> bool {
+        let from = std::mem::take(&mut self.next);
+        for (name, verdict) in around(&plan.verdicts, &from) {
             let Some(lease) = snapshot.leases.get(name).filter(|_| verdict.report) else {
                 continue;
             };
@@ -67,35 +119,21 @@ impl Reporter {
             if written.contains(name) {
                 continue;
             }
-            if left == 0 || !ctx.may_act() {
+            if !self.may_write(ctx) {
+                self.next.clone_from(name);
                 return true;
             }
-            left -= 1;
-            dropped(
-                ctx,
-                "lease",
-                name,
-                ctx.patch_status(name, &body).await.map(drop),
-            );
-        }
-        for policy in &snapshot.policies {
-            let Some(verdict) = plan.policies.get(&policy.name) else {
-                continue;
-            };
-            let status = policy_status(verdict, policy.status.as_ref(), now);
-            let Some(body) = policy_diff(policy.status.as_ref(), &status) else {
-                continue;
-            };
-            if !ctx.may_act() {
+            let answer = ctx.patch_status(name, &body).await.map(drop);
+            if !goes_on(ctx, "lease", name, answer) {
+                self.next.clone_from(name);
                 return true;
             }
-            let answer = write_policy(ctx, &policy.name, &body).await;
-            if answer.is_ok() {
-                self.tell_policy(policy, &status);
-            }
-            dropped(ctx, "policy", &policy.name, answer);
         }
         false
+    }
+
+    fn may_write(&mut self, ctx: &Context) -> bool {
+        ctx.may_act() && self.rate.take(clock::boottime())
     }
 
     /// Events and counts for leases whose phase or reason is new. The first pass only learns.
@@ -171,17 +209,26 @@ fn has_ended(before: &Seen, now: &Seen) -> bool {
         && accepted
 }
 
-fn dropped(ctx: &Context, kind: &str, name: &str, answer: Result<(), CallError>) {
-    match answer {
-        Ok(()) => {}
-        Err(error) if error.is_conflict() || error.is_not_found() => {
-            tracing::debug!(kind, name, "the report comes with the next pass");
-        }
-        Err(error) => {
-            ctx.metrics.error(error.class());
-            tracing::warn!(kind, name, error = %chain(&error), "cannot report");
-        }
+/// Every entry once, in order, beginning with `from`.
+fn around<'a, V>(
+    all: &'a BTreeMap<String, V>,
+    from: &str,
+) -> impl Iterator<Item = (&'a String, &'a V)> {
+    use std::ops::Bound::{Excluded, Included, Unbounded};
+    all.range::<str, _>((Included(from), Unbounded))
+        .chain(all.range::<str, _>((Unbounded, Excluded(from))))
+}
+
+/// False when the API server cannot be asked now: each further report could cost ten seconds.
+fn goes_on(ctx: &Context, kind: &str, name: &str, answer: Result<(), CallError>) -> bool {
+    let Err(error) = answer else { return true };
+    if error.is_conflict() || error.is_not_found() {
+        tracing::debug!(kind, name, "the report comes with the next pass");
+        return true;
     }
+    ctx.metrics.error(error.class());
+    tracing::warn!(kind, name, error = %chain(&error), "cannot report");
+    !matches!(error.class(), ErrorClass::Transient | ErrorClass::Throttled)
 }
 
 async fn write_policy(ctx: &Context, name: &str, body: &Value) -> Result<(), CallError> {
@@ -191,41 +238,10 @@ async fn write_policy(ctx: &Context, name: &str, body: &Value) -> Result<(), Cal
     bounded("write the policy's status", write).await.map(drop)
 }
 
-/// The patch that makes the lease's status say this, if it does not.
-///
-/// The reason of a reboot that has ended is the record of it: it stays, whatever keeps the next one.
-fn lease_diff(lease: &RebootLease, report: &LeaseReport) -> Option<Value> {
-    let present = lease.status.as_ref();
-    let waits = present.map_or(&[][..], |status| &status.waiting_for) != report.waiting_for;
-    if lease.phase().is_terminal() {
-        return waits.then(|| patch::waiting(lease, &report.waiting_for));
-    }
-    let same = present
-        .is_some_and(|status| status.reason == report.reason && status.message == report.message);
-    (waits || !same)
-        .then(|| patch::report(lease, &report.reason, &report.message, &report.waiting_for))
-}
-
-/// The patch that makes the policy's status this one, if it is not.
-fn policy_diff(present: Option<&RebootPolicyStatus>, status: &RebootPolicyStatus) -> Option<Value> {
-    if present == Some(status) {
-        return None;
-    }
-    let mut fields = json!(status);
-    // What is absent has to be taken away: a merge patch keeps what it does not name.
-    if let Some(fields) = fields.as_object_mut() {
-        for optional in ["observedGeneration", "window", "nextWindow"] {
-            fields.entry(optional).or_insert(Value::Null);
-        }
-    }
-    Some(json!({ "status": fields }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slipway_api::lease::WaitingFor;
-    use slipway_api::policy::WindowState;
+    use serde_json::json;
 
     fn lease(status: &Value) -> RebootLease {
         serde_json::from_value(json!({
@@ -237,65 +253,16 @@ mod tests {
         .unwrap()
     }
 
-    fn report() -> LeaseReport {
-        LeaseReport {
-            reason: "NoPolicy".into(),
-            message: "m".into(),
-            waiting_for: vec![WaitingFor {
-                kind: "NoPolicy".into(),
-                object: String::new(),
-                message: "m".into(),
-            }],
-        }
-    }
-
     #[test]
-    fn s12_a_report_that_stands_there_already_is_not_written() {
-        let standing = lease(
-            &json!({"phase": "Pending", "fence": 0, "reason": "NoPolicy",
-            "message": "m", "waitingFor": [{"kind": "NoPolicy", "message": "m"}]}),
-        );
-        assert_eq!(lease_diff(&standing, &report()), None);
-        let status = RebootPolicyStatus::default();
-        assert_eq!(policy_diff(Some(&status), &status), None);
-    }
-
-    #[test]
-    fn any_difference_is_written_whole_and_tied_to_the_version_read() {
-        for status in [
-            Value::Null,
-            json!({"phase": "Pending", "fence": 0, "reason": "Other", "message": "m"}),
-            json!({"phase": "Pending", "fence": 0, "reason": "NoPolicy", "message": "m"}),
-        ] {
-            let body = lease_diff(&lease(&status), &report()).unwrap();
-            assert_eq!(body["metadata"]["resourceVersion"], "7");
-            assert_eq!(body["status"]["reason"], "NoPolicy");
-            assert_eq!(body["status"]["waitingFor"].as_array().unwrap().len(), 1);
-        }
-    }
-
-    #[test]
-    fn the_reason_of_an_ended_reboot_is_never_overwritten() {
-        let ended = lease(
-            &json!({"phase": "Failed", "fence": 3, "reason": "Ineffective",
-            "message": "why"}),
-        );
-        let body = lease_diff(&ended, &report()).unwrap();
-        let written: Vec<&String> = body["status"].as_object().unwrap().keys().collect();
-        assert_eq!(written, ["waitingFor"]);
-    }
-
-    #[test]
-    fn a_window_that_is_gone_is_taken_away() {
-        let open = RebootPolicyStatus {
-            window: Some(WindowState::Open),
-            ..RebootPolicyStatus::default()
+    fn reports_go_on_where_the_last_pass_stopped() {
+        let all = BTreeMap::from(["a", "b", "c"].map(|name| (name.to_owned(), 0)));
+        let names = |from: &str| -> Vec<String> {
+            around(&all, from).map(|(name, _)| name.clone()).collect()
         };
-        let body = policy_diff(Some(&open), &RebootPolicyStatus::default()).unwrap();
-        assert_eq!(body["status"]["window"], Value::Null);
-        assert_eq!(body["status"]["nextWindow"], Value::Null);
-        let body = policy_diff(None, &open).unwrap();
-        assert_eq!(body["status"]["window"], "Open");
+        assert_eq!(names("b"), ["b", "c", "a"]);
+        // A node that has gone since is passed over.
+        assert_eq!(names("bb"), ["c", "a", "b"]);
+        assert_eq!(names(""), ["a", "b", "c"]);
     }
 
     #[test]
