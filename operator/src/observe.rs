@@ -22,6 +22,7 @@ use kube::{Api, Client};
 use slipway_api::{RebootLease, RebootLedger, RebootPolicy, Slot, names};
 use slipway_client::call::ErrorClass;
 use slipway_client::{chain, clock, server_time};
+use slipway_planner::objects::{self, AgentPod};
 use slipway_planner::{Gap, LedgerState, NodeView, Snapshot, budget};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -31,11 +32,11 @@ use crate::runtime::named;
 use admission::Admission;
 pub use admission::POLICIES as ADMISSION_POLICIES;
 use cache::Decoded;
-use convert::{AgentPod, LedgerVersion};
+use convert::LedgerVersion;
 use gone::Gone;
 use watch::{Watched, follow};
 
-pub(crate) use convert::{node as node_view, policy_view};
+pub(crate) use slipway_planner::objects::{node as node_view, policy_view};
 
 /// How far this machine's clock and the API server's may differ, in seconds (faults.md F17): the
 /// second key is compared with the API server's time, windows with ours.
@@ -83,7 +84,7 @@ impl Watches {
             Arc::clone(&self.nodes),
             all(),
             any.clone(),
-            convert::node,
+            objects::node,
             shared(),
         );
         let policies = follow::<RebootPolicy, _>(
@@ -111,7 +112,7 @@ impl Watches {
             Arc::clone(&self.agents),
             pods,
             agents,
-            convert::agent_pod,
+            objects::agent_pod,
             shared(),
         );
         let admission = Arc::clone(&self.admission).follow(client.clone(), Arc::clone(wake));

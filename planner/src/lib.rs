@@ -15,6 +15,7 @@ pub mod govern;
 mod held;
 pub mod ledger;
 pub mod limits;
+pub mod objects;
 mod order;
 pub mod policies;
 pub mod reason;

@@ -10,9 +10,9 @@ use kube::{Api, Client};
 use slipway_api::{Phase, RebootLease, drain_filter, names};
 use slipway_client::call::{CallError, bounded};
 use slipway_client::{clock, server_time};
-use slipway_planner::{Gap, LedgerState, Snapshot};
+use slipway_planner::{Gap, LedgerState, Snapshot, objects};
 
-use super::{clock_gap, convert, read};
+use super::{clock_gap, read};
 
 /// What a second key rests on.
 #[derive(Debug)]
@@ -76,11 +76,11 @@ async fn read_nodes(client: &Client, snapshot: &mut Snapshot, name: &str) -> Res
     let control_plane = bounded("list the control plane", api.list(&labelled)).await?;
     snapshot.nodes.retain(|_, node| !node.is_control_plane());
     for node in control_plane.items {
-        let view = convert::node(node);
+        let view = objects::node(node);
         snapshot.nodes.insert(view.name.clone(), view);
     }
     match read::node(client, name).await? {
-        Some(node) => snapshot.nodes.insert(name.to_owned(), convert::node(node)),
+        Some(node) => snapshot.nodes.insert(name.to_owned(), objects::node(node)),
         None => snapshot.nodes.remove(name),
     };
     Ok(())

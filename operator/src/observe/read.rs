@@ -8,9 +8,7 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use slipway_api::{RebootLease, RebootLedger, RebootPolicy, names};
 use slipway_client::call::{CallError, bounded};
-use slipway_planner::PolicyView;
-
-use super::convert;
+use slipway_planner::{PolicyView, objects};
 
 /// Reads an object; `None` only when the API server says that this very object does not exist.
 ///
@@ -68,7 +66,7 @@ pub(crate) async fn policies(client: &Client) -> Result<(Vec<PolicyView>, Vec<St
     let (mut views, mut undecodable) = (Vec::new(), Vec::new());
     for policy in list.items {
         match policy.0 {
-            Ok(policy) => views.push(convert::policy_view(&policy)),
+            Ok(policy) => views.push(objects::policy_view(&policy)),
             Err(invalid) => undecodable.push(invalid.metadata.name.unwrap_or_default()),
         }
     }
