@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 
 /// Where Cargo puts statically linked programs, below its target directory.
-const STATIC: &str = "x86_64-unknown-linux-gnu/release";
+const STATIC: &str = "x86_64-unknown-linux-gnu/lab";
 
 /// Reboots every node of a cluster with Slipway, and says whether it kept its promises.
 #[derive(Debug, Clone, Parser)]

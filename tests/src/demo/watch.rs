@@ -230,12 +230,46 @@ fn view_of_pod(pod: &Pod) -> PodView {
         .iter()
         .flat_map(|status| status.container_statuses.iter().flatten());
     let phase = status.and_then(|status| status.phase.as_deref());
+    let stays = pod.metadata.deletion_timestamp.is_none();
     PodView {
         uid: pod.uid().unwrap_or_default(),
         name: pod.name_any(),
-        ready: pod.metadata.deletion_timestamp.is_none()
+        ready: stays
             && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        // One that was evicted ends too, but by then it is being deleted.
         went_down: containers.any(|container| container.restart_count > 0)
-            || matches!(phase, Some("Failed" | "Succeeded")),
+            || (stays && matches!(phase, Some("Failed" | "Succeeded"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn went_down(deleted: Option<&str>, status: &Value) -> bool {
+        let pod = json!({
+            "metadata": { "name": "web", "deletionTimestamp": deleted },
+            "status": status,
+        });
+        view_of_pod(&serde_json::from_value(pod).unwrap()).went_down
+    }
+
+    #[test]
+    fn a_pod_that_ends_without_being_deleted_went_down_with_its_node() {
+        let ended = json!({ "phase": "Failed", "reason": "Terminated" });
+        assert!(went_down(None, &ended));
+        assert!(!went_down(Some("2026-01-01T00:00:00Z"), &ended));
+        assert!(!went_down(None, &json!({ "phase": "Running" })));
+    }
+
+    #[test]
+    fn a_pod_that_was_started_again_went_down_with_its_node() {
+        let container = json!({
+            "name": "web", "image": "web", "imageID": "", "ready": true, "restartCount": 1,
+        });
+        let status = json!({ "phase": "Running", "containerStatuses": [container] });
+        assert!(went_down(None, &status));
     }
 }
