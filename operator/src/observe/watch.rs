@@ -17,14 +17,16 @@ use super::cache::{Cache, Change, Decoded, Same};
 use super::trouble::Trouble;
 use crate::metrics::Metrics;
 
-/// A failing watch is tried at least this often, each time with an error: silence for longer means
-/// that it works, although nothing has changed that would show it.
-const SILENCE_IS_HEALTH: Duration = Duration::from_secs(100);
-/// A watch that fails for longer shows a cluster of the past: nothing new is granted on it.
+/// How soon after an attempt began a refusal or a failed connection would have shown. A watch that
+/// has started shows by nothing but silence, where nothing changes.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(7);
+/// How long an attempt may go without an answer, at most (the client's read timeout).
+const SILENCE_LIMIT: Duration = Duration::from_secs(95);
+/// Failures over a longer time show a cluster of the past: nothing new is granted on it.
 const STALE_AFTER: Duration = Duration::from_mins(2);
 /// First pause after a failure; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(800);
-/// Longest pause: with the bound of a call, well below [`SILENCE_IS_HEALTH`].
+/// Longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Failures in a row, timed since boot.
@@ -33,6 +35,7 @@ struct Failing {
     trouble: Trouble,
     first: Duration,
     last: Duration,
+    next_attempt: Duration,
 }
 
 /// The objects of one kind, and how well they are seen.
@@ -53,44 +56,46 @@ impl<V: Same + Clone> Watched<V> {
         })
     }
 
-    /// The failure that goes on now, if one does.
-    fn failing(&self, now: Duration) -> Option<Failing> {
+    /// The failure that goes on now, if one does: silence for longer than `limit` after an attempt
+    /// means that it was good.
+    fn failing(&self, limit: Duration, now: Duration) -> Option<Failing> {
         let failing = self
             .failing
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        failing.filter(|failing| now.saturating_sub(failing.last) < SILENCE_IS_HEALTH)
+        failing.filter(|failing| now < failing.next_attempt.saturating_add(limit))
     }
 
     /// True when what the cache shows may be taken for the present.
     pub(crate) fn is_current(&self, now: Duration) -> bool {
         let stale = self
-            .failing(now)
-            .is_some_and(|failing| now.saturating_sub(failing.first) > STALE_AFTER);
+            .failing(SILENCE_LIMIT, now)
+            .is_some_and(|failing| failing.last.saturating_sub(failing.first) > STALE_AFTER);
         self.cache.is_synced() && !stale
     }
 
     /// What is pending before this kind can be seen, if something is.
     pub(crate) fn pending(&self, now: Duration) -> Option<String> {
-        match self.failing(now) {
+        match self.failing(ATTEMPT_LIMIT, now) {
             Some(failing) => Some(format!("{}: {}", self.kind, failing.trouble)),
             None if !self.cache.is_synced() => Some(format!("{}: not listed yet", self.kind)),
             None => None,
         }
     }
 
-    fn failed(&self, trouble: Trouble, now: Duration) {
-        let before = self.failing(now);
+    fn failed(&self, trouble: Trouble, pause: Duration, now: Duration) {
+        let before = self.failing(SILENCE_LIMIT, now);
         if before.as_ref().map(|before| before.trouble.kind) != Some(trouble.kind) {
             tracing::warn!(kind = self.kind, %trouble, "cannot watch");
         }
-        let first = before.map_or(now, |before| before.first);
-        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failing {
+        let failing = Failing {
             trouble,
-            first,
+            first: before.map_or(now, |before| before.first),
             last: now,
-        });
+            next_attempt: now.saturating_add(pause),
+        };
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = Some(failing);
     }
 
     fn works(&self) {
@@ -133,11 +138,13 @@ pub(crate) async fn follow<K, V>(
                 }
             }
             Err(error) => {
+                let now = clock::boottime();
+                let pause = retry(failures, now);
                 if let Some(trouble) = Trouble::of_watch(&error) {
                     metrics.error(trouble.class);
-                    watched.failed(trouble, clock::boottime());
+                    watched.failed(trouble, pause, now);
                 }
-                tokio::time::sleep(retry(failures, clock::boottime())).await;
+                tokio::time::sleep(pause).await;
                 failures = failures.saturating_add(1);
             }
         }
@@ -212,7 +219,7 @@ mod tests {
     fn a_watch_that_fails_says_so_at_once_and_is_doubted_after_two_minutes() {
         let watched = synced();
         for second in [100, 130, 160, 190, 220] {
-            watched.failed(trouble(), at(second));
+            watched.failed(trouble(), at(30), at(second));
         }
         assert!(
             watched
@@ -221,18 +228,30 @@ mod tests {
                 .contains("cannot be reached")
         );
         assert!(watched.is_current(at(220)));
-        watched.failed(trouble(), at(225));
+        watched.failed(trouble(), at(30), at(225));
         assert!(!watched.is_current(at(225)));
     }
 
     #[test]
     fn silence_after_a_failure_means_that_the_watch_works() {
         let watched = synced();
-        watched.failed(trouble(), at(100));
-        watched.failed(trouble(), at(130));
-        assert_eq!(watched.pending(at(231)), None);
-        watched.failed(trouble(), at(1000));
-        assert!(watched.is_current(at(1001)));
+        watched.failed(trouble(), at(1), at(100));
+        assert!(watched.pending(at(107)).is_some());
+        assert_eq!(watched.pending(at(108)), None);
+        // One failure is no long time, however long ago it was.
+        assert!(watched.is_current(at(195)));
+        // Nor are two with a working watch in between.
+        watched.failed(trouble(), at(1), at(300));
+        assert!(watched.is_current(at(301)));
+    }
+
+    #[test]
+    fn attempts_without_an_answer_are_failures_in_a_row() {
+        let watched = synced();
+        for second in [100, 190, 280] {
+            watched.failed(trouble(), at(2), at(second));
+        }
+        assert!(!watched.is_current(at(281)));
     }
 
     #[test]
@@ -248,7 +267,7 @@ mod tests {
     #[test]
     fn an_event_ends_a_failure() {
         let watched = synced();
-        watched.failed(trouble(), at(100));
+        watched.failed(trouble(), at(1), at(100));
         watched.works();
         assert_eq!(watched.pending(at(101)), None);
         assert_eq!(trouble().class, ErrorClass::Transient);
