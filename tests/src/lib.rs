@@ -13,6 +13,7 @@ pub mod cache;
 pub mod chart;
 pub mod control_plane;
 pub mod demo;
+pub mod fake_api;
 pub mod images;
 pub mod machines;
 pub mod process;

@@ -1,0 +1,29 @@
+//! Requests that lead to no stored kind: the version, and the reviews, which allow everything.
+
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::json::set;
+
+/// The answer, where the path is one of these.
+pub(super) fn answer(path: &str, user: &str, mut body: Value) -> Option<Answer> {
+    match path {
+        "/version" => Some(Answer::ok(json!({
+            "major": "1", "minor": "36", "gitVersion": "v1.36.3",
+        }))),
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => {
+            set(&mut body, "", "status", json!({"allowed": true}));
+            Some(Answer::created(body))
+        }
+        "/apis/authentication.k8s.io/v1/selfsubjectreviews" => {
+            let extra = user.strip_prefix("agent:").map_or_else(
+                || json!({}),
+                |node| json!({"authentication.kubernetes.io/node-name": [node]}),
+            );
+            let info = json!({"username": user, "extra": extra});
+            set(&mut body, "", "status", json!({"userInfo": info}));
+            Some(Answer::created(body))
+        }
+        _ => None,
+    }
+}
