@@ -1,13 +1,35 @@
 //! Drains that cannot finish are undone, and say which pod and which budget is in the way.
 
 use anyhow::{Result, ensure};
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
+use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use slipway_api::Phase;
+use slipway_lab::wait::wait_until;
 
 use crate::world::{BOUND, POLICY, World, is_cordoned, is_ours};
+
+/// Three pods, two of which must always be ready.
+const WEB: &str = r"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: 'localhost/web:1'}]}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web}
+spec: {minAvailable: 2, selector: {matchLabels: {app: web}}}
+";
 
 #[tokio::test]
 async fn f57_a_budget_that_blocks_for_ever_is_named_and_ends_at_the_timeout_undone() -> Result<()> {
@@ -94,27 +116,56 @@ spec:
 #[tokio::test]
 async fn a_deployment_never_has_fewer_pods_than_its_budget_allows() -> Result<()> {
     let world = World::start(3).await?;
-    world
-        .apply(
-            &crate::world::PINNED
-                .replace("maxUnavailable: 0", "maxUnavailable: 1")
-                .replace(
-                    "whenUnsatisfiable: DoNotSchedule",
-                    "whenUnsatisfiable: ScheduleAnyway",
-                ),
-        )
-        .await?;
+    world.apply(WEB).await?;
+    wait_replicas(&world, 3).await?;
     world.apply(POLICY).await?;
     let nodes = world.cluster.node_names();
     for node in &nodes {
         world.cluster.set_sentinel(node)?;
     }
-    for node in &nodes {
-        world.assert_rebooted_once(node).await?;
-        ensure!(
-            !is_ours(&world.cluster.node(node).await?),
-            "our annotation stays"
-        );
+    // The fewest that were ever ready, by every event of a watch.
+    let deployments: Api<Deployment> = Api::namespaced(world.cluster.client(), "default");
+    let only = watcher::Config::default().fields("metadata.name=web");
+    let fewest = std::sync::Mutex::new(i32::MAX);
+    let watch = watcher(deployments, only)
+        .applied_objects()
+        .for_each(|event| {
+            let ready = event
+                .ok()
+                .and_then(|one| one.status)
+                .and_then(|one| one.ready_replicas);
+            let mut fewest = fewest.lock().expect("one thread");
+            *fewest = (*fewest).min(ready.unwrap_or(0));
+            std::future::ready(())
+        });
+    let rollout = async {
+        for node in &nodes {
+            world.assert_rebooted_once(node).await?;
+            ensure!(
+                !is_ours(&world.cluster.node(node).await?),
+                "our annotation stays"
+            );
+        }
+        Ok(())
+    };
+    tokio::select! {
+        () = watch => anyhow::bail!("the watch ended"),
+        done = rollout => done?,
     }
+    let fewest = *fewest.lock().expect("one thread");
+    ensure!(
+        (2..=3).contains(&fewest),
+        "{fewest} pods were ready at the worst moment"
+    );
     world.stop().await
+}
+
+async fn wait_replicas(world: &World, count: i32) -> Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(world.cluster.client(), "default");
+    wait_until("the Deployment to be ready", BOUND, || async {
+        let status = deployments.get("web").await?.status;
+        let ready = status.and_then(|status| status.ready_replicas);
+        Ok((ready == Some(count)).then_some(()))
+    })
+    .await
 }

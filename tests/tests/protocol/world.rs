@@ -28,19 +28,18 @@ spec:
   verify: {nodeReadyFor: 1s}
 ";
 
-/// Three pods that may not be evicted.
-pub(crate) const PINNED: &str = r"
+/// A pod of a node that may not be evicted; `NODE` stands for the node's name.
+const PINNED: &str = r"
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: pinned}
 spec:
-  replicas: 3
+  replicas: 1
   selector: {matchLabels: {app: pinned}}
   template:
     metadata: {labels: {app: pinned}}
     spec:
-      topologySpreadConstraints:
-      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: pinned}}}
+      nodeSelector: {kubernetes.io/hostname: NODE}
       containers: [{name: web, image: 'localhost/web:1'}]
 ---
 apiVersion: policy/v1
@@ -118,8 +117,8 @@ impl World {
     pub(crate) async fn hold_in(&self, node: &str, phase: Phase) -> Result<()> {
         match phase {
             Phase::Draining => {
-                self.apply(PINNED).await?;
-                wait_until("pinned pods on every node", BOUND, || async {
+                self.apply(&PINNED.replace("NODE", node)).await?;
+                wait_until("the pinned pod", BOUND, || async {
                     let pods: Api<k8s_openapi::api::core::v1::Pod> =
                         Api::namespaced(self.cluster.client(), "default");
                     let list = pods
