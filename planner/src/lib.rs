@@ -10,6 +10,8 @@ pub mod backoff;
 pub mod budget;
 pub mod check;
 pub mod clear;
+mod clears;
+pub mod forecast;
 pub mod gates;
 pub mod govern;
 mod held;

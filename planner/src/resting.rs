@@ -239,7 +239,7 @@ fn outcome(lease: &RebootLease) -> Reason {
 ///
 /// After a completed reboot the Node in our cache may still be that of before: only a need that is
 /// younger than the reboot is a new one. Conditions carry whole seconds.
-fn new_need(node: &NodeView, lease: &RebootLease) -> Option<Timestamp> {
+pub(crate) fn new_need(node: &NodeView, lease: &RebootLease) -> Option<Timestamp> {
     let Need::Required { since, .. } = &node.need else {
         return None;
     };

@@ -1,0 +1,104 @@
+//! What ends each reason: for people, and for the forecast.
+
+use jiff::Timestamp;
+
+use crate::reason::Reason;
+
+impl Reason {
+    /// What clears it, as a sentence for the documentation.
+    pub const fn clears(&self) -> &'static str {
+        match self {
+            Self::NotReported => {
+                "The agent's first report. Look at the agent's pod on the node if none comes."
+            }
+            Self::CheckFailed { .. } => {
+                "The check answers again. The message is the agent's own; look at the node."
+            }
+            Self::NoPolicy => {
+                "A policy whose spec.nodeSelector matches the node, or a label on it."
+            }
+            Self::CheckNotCounted { .. } => "Adding the check to spec.triggers.checks, or `*`.",
+            Self::PolicyConflict { .. } => "A higher spec.priority on one of the policies named.",
+            Self::PolicyInvalid { .. } => "Mending the field of the policy that the message names.",
+            Self::PolicyDeleted { .. } => {
+                "Nothing has to: the node is uncordoned, and waits for another policy."
+            }
+            Self::ObserveMode { .. } => "spec.mode: Automatic on the policy.",
+            Self::PolicyPaused { .. } => "`kubectl reboot resume POLICY` (spec.paused: false).",
+            Self::LedgerPaused => "`kubectl reboot resume --all`.",
+            Self::WindowClosed { .. } => "Time: the next window. Or another spec.schedule.",
+            Self::BudgetUsed { .. } => {
+                "Other nodes becoming available again, or a higher spec.budget.maxUnavailable."
+            }
+            Self::ControlPlaneBusy { .. } => "The end of the other control-plane node's reboot.",
+            Self::ControlPlaneNotReady { .. } => "The other control-plane node being Ready.",
+            Self::LedgerFull => "The end of any reboot.",
+            Self::LedgerRebuilt { .. } => "Time: two minutes after the ledger was rebuilt.",
+            Self::LedgerMissing => "The ledger being readable; the operator makes it anew if lost.",
+            Self::NotObserved { .. } => "The operator seeing again what the message names.",
+            Self::AgentNotReady => "A Ready agent pod on the node.",
+            Self::NodeNotReady => "The node being Ready.",
+            Self::NodeDeleting => "The end of the deletion.",
+            Self::LeaseOfFormerNode => "Kubernetes' garbage collector, within moments.",
+            Self::BackingOff { .. } => "Time. Each failure in a row doubles the pause.",
+            Self::TooManyReboots { .. } => {
+                "Time. Find out why the host keeps asking: the reboot does not help."
+            }
+            Self::NextInLine { .. } => "The other node's turn, which is now.",
+            Self::SlotHeld => "The agent removing our cordon, or the Node object being deleted.",
+            Self::Granted => "The agent accepting, within seconds.",
+            Self::Draining => "The end of the drain.",
+            Self::Drained => "The last checks, within seconds.",
+            Self::PodsLeft { .. } => "The pods leaving the node.",
+            Self::Rebooting => "The node coming back.",
+            Self::Verifying => "The node being Ready for spec.verify.nodeReadyFor.",
+            Self::Stuck { .. } => {
+                "The node coming back, or its Node object being deleted. Time never does."
+            }
+            Self::AgentSilent => "Nothing has to: the node waits again. Look at its agent.",
+            Self::Voided => "Nothing has to: the node waits again.",
+            Self::AnswerOwed => "The agent's answer. The node's agent has to be running.",
+            Self::JournalAhead => "Nothing has to: it is granted anew with a higher fence.",
+            Self::Ineffective => "A pause, then it is tried again. Look at the host.",
+            Self::Verified => "Nothing has to: the reboot is done.",
+            Self::NotRequired | Self::NoLongerNeeded => "Nothing has to: the node is fine.",
+            Self::Ended { .. } => "A new need, once the pause after a failure is over.",
+        }
+    }
+
+    /// True when time or the progress of other nodes ends it, with nobody's doing: such a node has
+    /// a place in the forecast.
+    pub const fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::WindowClosed { .. }
+                | Self::BudgetUsed { .. }
+                | Self::ControlPlaneBusy { .. }
+                | Self::LedgerFull
+                | Self::LedgerRebuilt { .. }
+                | Self::BackingOff { .. }
+                | Self::TooManyReboots { .. }
+                | Self::NextInLine { .. }
+                | Self::SlotHeld
+                | Self::Granted
+                | Self::Draining
+                | Self::Drained
+                | Self::PodsLeft { .. }
+                | Self::Rebooting
+                | Self::Verifying
+                | Self::Voided
+                | Self::JournalAhead
+                | Self::Ended { .. }
+        )
+    }
+
+    /// When time alone ends it, where that is known.
+    pub const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::LedgerRebuilt { until }
+            | Self::BackingOff { until, .. }
+            | Self::TooManyReboots { until } => Some(*until),
+            _ => None,
+        }
+    }
+}
