@@ -6,6 +6,8 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::simulate;
+
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a watch may be silent: above the minute between two bookmarks.
@@ -58,6 +60,9 @@ pub enum ConnectError {
 /// # Errors
 /// See [`ConnectError`]. An API server that cannot be reached shows at the first call, not here.
 pub async fn client(options: &ConnectOptions) -> Result<Client, ConnectError> {
+    if let Some(simulated) = simulate::ask(|world| world.client(options)) {
+        return Ok(simulated);
+    }
     let mut config = match &options.kubeconfig {
         Some(path) => {
             let failed = |source| ConnectError::ReadKubeconfig {

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod connect;
 pub mod serve;
 pub mod server_time;
+pub mod simulate;
 pub mod telemetry;
 
 pub use call::{CallError, ErrorClass, bounded};

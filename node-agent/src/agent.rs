@@ -75,6 +75,7 @@ impl Agent {
 
     async fn rest(&mut self, rest: Duration, lease_changed: &Notify) {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(rest) => {}
             () = lease_changed.notified() => {}
             // An error says that the checks have ended, and with them this program.

@@ -82,13 +82,16 @@ pub async fn run(config: AgentConfig, host: Arc<dyn Host>) -> Result<(), AgentEr
             last: None,
         };
         let lease_changed = Arc::new(Notify::new());
+        // In this order, so that a simulation can be replayed; none of them ever keeps the others out.
         tokio::select! {
+            biased;
             never = Box::pin(agent.passes(&lease_changed)) => match never {},
             never = Box::pin(agent::watch_lease(&reader, &health, &lease_changed)) => match never {},
             never = Box::pin(probe::watch_permissions(&reader, &host, &health)) => match never {},
         }
     };
     tokio::select! {
+        biased;
         ended = Box::pin(work) => ended,
         never = Box::pin(checks) => match never {},
     }

@@ -133,6 +133,7 @@ async fn wait(
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
     tokio::select! {
+        biased;
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         ended = election => match ended {

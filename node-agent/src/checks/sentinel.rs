@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use slipway_client::simulate;
 
 /// Longest that a reading may take: a file system that hangs must not stop the agent (F16).
 const READ_LIMIT: Duration = Duration::from_secs(30);
@@ -63,7 +64,7 @@ impl Reading {
 /// Reads all sentinels, bounded in time.
 pub async fn read(paths: &[PathBuf]) -> Reading {
     let paths = paths.to_vec();
-    let reading = tokio::task::spawn_blocking(move || read_now(&paths));
+    let reading = simulate::off_thread(move || read_now(&paths));
     let unknown = |reason: &str| Reading::Unknown {
         reason: reason.to_owned(),
     };
