@@ -42,11 +42,13 @@ impl Chaos {
     /// Chooses a victim among a number of candidates, and the time of the next kill.
     pub fn choose(&mut self, candidates: usize, now: Instant) -> Option<usize> {
         self.schedule(now);
-        if candidates == 0 {
-            return None;
-        }
+        let candidates = u64::try_from(candidates).ok().filter(|count| *count > 0)?;
+        usize::try_from(self.random.below(candidates)).ok()
+    }
+
+    /// The victim was alive: this kill counts.
+    pub fn killed(&mut self) {
         self.left = self.left.saturating_sub(1);
-        usize::try_from(self.random.below(u64::try_from(candidates).ok()?)).ok()
     }
 
     fn schedule(&mut self, now: Instant) {
@@ -101,6 +103,7 @@ mod tests {
             let mut kills = Vec::new();
             while let Some(at) = chaos.next() {
                 kills.push((at.duration_since(now), chaos.choose(7, at)));
+                chaos.killed();
             }
             kills
         };

@@ -26,7 +26,7 @@ const DOWN_BOUND: Duration = Duration::from_mins(1);
 
 /// Starts the demo in the background and waits for its report; the exit code it asks for.
 pub async fn run_in_background() -> Result<u8> {
-    if let Some(pid) = kept()? {
+    if let Some(Kept { pid, .. }) = kept()? {
         bail!("process {pid} keeps a cluster already: end it with `cargo xtask demo --down`");
     }
     let directory = cache::directory()?;
@@ -66,34 +66,51 @@ pub async fn hold(report: &Path, code: u8) -> Result<()> {
         .and_then(|()| fs::rename(&draft, report))
         .context("failed to report")?;
     terminated.recv().await;
-    fs::remove_file(pid_file()?).context("failed to remove the pid file")
+    Ok(())
 }
 
 /// Ends a kept cluster; says whether there was one.
 pub async fn down() -> Result<bool> {
-    let Some(pid) = kept()? else {
+    let Some(kept) = kept()? else {
         return Ok(false);
     };
-    let target = Pid::from_raw(i32::try_from(pid)?);
-    kill(target, Signal::SIGTERM).with_context(|| format!("failed to end process {pid}"))?;
+    let pid = kept.pid;
+    kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM)
+        .with_context(|| format!("failed to end process {pid}"))?;
     wait_until(&format!("process {pid} to end"), DOWN_BOUND, || async {
-        Ok(kept()?.is_none().then_some(()))
+        Ok((!kept.lives()).then_some(()))
     })
     .await?;
+    fs::remove_file(pid_file()?).context("failed to remove the pid file")?;
     Ok(true)
 }
 
+/// A process that keeps a cluster.
+struct Kept {
+    pid: u32,
+    /// A process id is given to another one some day; the time of its start tells them apart.
+    started: String,
+}
+
+impl Kept {
+    fn lives(&self) -> bool {
+        start_time(self.pid).is_ok_and(|time| time == self.started)
+    }
+}
+
 /// The process that keeps a cluster, if it still lives.
-fn kept() -> Result<Option<u32>> {
+fn kept() -> Result<Option<Kept>> {
     let Ok(text) = fs::read_to_string(pid_file()?) else {
         return Ok(None);
     };
     let Some((pid, started)) = text.split_once(' ') else {
         return Ok(None);
     };
-    let pid: u32 = pid.parse().context("the pid file holds no process id")?;
-    // A process id is given to another one some day; the time of its start tells them apart.
-    Ok((start_time(pid).is_ok_and(|time| time == started)).then_some(pid))
+    let kept = Kept {
+        pid: pid.parse().context("the pid file holds no process id")?,
+        started: started.to_owned(),
+    };
+    Ok(kept.lives().then_some(kept))
 }
 
 fn pid_file() -> Result<PathBuf> {

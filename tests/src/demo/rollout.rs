@@ -190,13 +190,13 @@ impl Story<'_> {
             return Ok(());
         };
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        let effect = if self.world.kill(pod)? {
-            "kill -9"
-        } else {
-            "was dead already:"
-        };
+        // One that is dead already, or whose node is down, is spared.
+        if !self.world.kill(pod)? {
+            return Ok(());
+        }
+        chaos.killed();
         self.screen.say(&format!(
-            "chaos {}: {effect} {} on {}",
+            "chaos {}: kill -9 {} on {}",
             chaos.done(),
             pod.name_any(),
             node.unwrap_or("no node")

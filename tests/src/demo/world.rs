@@ -97,7 +97,7 @@ impl World {
                 let agents = ready(&self.pods(names::COMPONENT_AGENT).await?);
                 let operators = ready(&self.pods(names::COMPONENT_OPERATOR).await?);
                 ensure!(
-                    agents == nodes && operators > 0,
+                    agents == nodes && operators > 1,
                     "{agents} agents on {nodes} nodes and {operators} operators are Ready"
                 );
                 Ok(Some(()))
