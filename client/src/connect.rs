@@ -1,12 +1,10 @@
 //! Clients of the API server, made one way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-
-use crate::simulate;
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,6 +34,13 @@ pub enum ConnectError {
         #[source]
         source: Box<kube::config::KubeconfigError>,
     },
+    /// No kubeconfig of the person can be read.
+    #[error("failed to read a kubeconfig ($KUBECONFIG or ~/.kube/config)")]
+    InferKubeconfig {
+        /// The cause.
+        #[source]
+        source: Box<kube::config::KubeconfigError>,
+    },
     /// Not in a pod, or its service account is not mounted.
     #[error("failed to read the pod's service account")]
     InCluster {
@@ -60,37 +65,62 @@ pub enum ConnectError {
 /// # Errors
 /// See [`ConnectError`]. An API server that cannot be reached shows at the first call, not here.
 pub async fn client(options: &ConnectOptions) -> Result<Client, ConnectError> {
-    if let Some(simulated) = simulate::ask(|world| world.client(options)) {
-        return Ok(simulated);
-    }
-    let mut config = match &options.kubeconfig {
-        Some(path) => {
-            let failed = |source| ConnectError::ReadKubeconfig {
-                path: path.clone(),
-                source: Box::new(source),
-            };
-            let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
-            let choice = KubeConfigOptions {
-                context: options.context.clone(),
-                ..Default::default()
-            };
-            Config::from_custom_kubeconfig(kubeconfig, &choice)
-                .await
-                .map_err(failed)?
-        }
+    let config = match &options.kubeconfig {
+        Some(path) => from_file(path, options).await?,
         None => Config::incluster().map_err(|source| ConnectError::InCluster {
             source: Box::new(source),
         })?,
     };
+    build(config, options)
+}
+
+/// Makes a client for a person at a terminal: without a file, that of `$KUBECONFIG` or
+/// `~/.kube/config`, as kubectl does.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn client_of_person(options: &ConnectOptions) -> Result<Client, ConnectError> {
+    let config = match &options.kubeconfig {
+        Some(path) => from_file(path, options).await?,
+        None => Config::from_kubeconfig(&choice(options))
+            .await
+            .map_err(|source| ConnectError::InferKubeconfig {
+                source: Box::new(source),
+            })?,
+    };
+    build(config, options)
+}
+
+fn choice(options: &ConnectOptions) -> KubeConfigOptions {
+    KubeConfigOptions {
+        context: options.context.clone(),
+        ..KubeConfigOptions::default()
+    }
+}
+
+async fn from_file(path: &Path, options: &ConnectOptions) -> Result<Config, ConnectError> {
+    let failed = |source| ConnectError::ReadKubeconfig {
+        path: path.to_owned(),
+        source: Box::new(source),
+    };
+    let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
+    Config::from_custom_kubeconfig(kubeconfig, &choice(options))
+        .await
+        .map_err(failed)
+}
+
+fn build(mut config: Config, options: &ConnectOptions) -> Result<Client, ConnectError> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
     // A pooled connection's idle time must not count against the next answer.
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    config
-        .auth_info
-        .impersonate
-        .clone_from(&options.impersonate);
+    if options.impersonate.is_some() {
+        config
+            .auth_info
+            .impersonate
+            .clone_from(&options.impersonate);
+    }
     Client::try_from(config).map_err(|source| ConnectError::Build {
         source: Box::new(source),
     })
