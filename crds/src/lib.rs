@@ -14,6 +14,7 @@
     reason = "each printer column names its type"
 )]
 
+pub mod blockers;
 pub mod drain_filter;
 pub mod duration;
 pub mod lease;

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::blockers::{self, BlockerRule};
 use crate::names;
 use crate::policy::{Mode, RebootPolicySpec, Weekday, Window};
 
@@ -35,6 +36,14 @@ pub enum PolicyError {
     /// A check that no agent has.
     #[error("spec.triggers.checks: unknown check {0:?}; write sentinel-file, or * for every check")]
     UnknownCheck(String),
+    /// A blocker that cannot be asked.
+    #[error("{field}: {problem}")]
+    InvalidBlocker {
+        /// The field, from `spec` on.
+        field: String,
+        /// What is wrong and what to write.
+        problem: String,
+    },
 }
 
 impl PolicyError {
@@ -46,6 +55,7 @@ impl PolicyError {
             Self::InvalidSelector(_) => "InvalidSelector",
             Self::InvalidBudget(_) => "InvalidBudget",
             Self::UnknownCheck(_) => "UnknownCheck",
+            Self::InvalidBlocker { .. } => "InvalidBlocker",
         }
     }
 }
@@ -61,6 +71,8 @@ pub struct ValidatedPolicy {
     pub windows: Vec<DailyWindow>,
     /// The budget before it meets the number of nodes.
     pub budget: BudgetLimit,
+    /// What else must agree.
+    pub blockers: Vec<BlockerRule>,
 }
 
 /// A window on the days on which it starts.
@@ -151,6 +163,7 @@ pub fn validate_policy(spec: &RebootPolicySpec) -> Result<ValidatedPolicy, Polic
         zone,
         windows,
         budget,
+        blockers: blockers::parse(&spec.blockers)?,
     })
 }
 
@@ -225,7 +238,7 @@ impl Weekday {
     ];
 }
 
-fn check_selector(selector: &LabelSelector) -> Result<(), PolicyError> {
+pub(crate) fn check_selector(selector: &LabelSelector) -> Result<(), PolicyError> {
     for requirement in selector.match_expressions.iter().flatten() {
         let values = requirement
             .values

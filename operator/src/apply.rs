@@ -23,6 +23,7 @@ use slipway_client::chain;
 use slipway_planner::{Action, Plan, Snapshot};
 use tokio::sync::watch;
 
+use crate::blockers::Blockers;
 use crate::election::Leadership;
 use crate::metrics::Metrics;
 
@@ -79,6 +80,8 @@ pub struct Context {
     pub leadership: Leadership,
     /// Whether the process is to end.
     pub stop: watch::Receiver<bool>,
+    /// What blockers have answered.
+    pub blockers: Blockers,
     /// Counters.
     pub metrics: Metrics,
 }

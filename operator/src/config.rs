@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, ValueEnum};
 use slipway_api::names;
 
+use crate::blockers::AllowedUrl;
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -41,6 +43,10 @@ pub struct Config {
     /// Also serve kured's metric `kured_reboot_required{node}`, for dashboards that know it.
     #[arg(long, env = "SLIPWAY_KURED_METRIC_ALIAS")]
     pub kured_metric_alias: bool,
+    /// Address that blockers of policies may ask, with all that is below it (repeatable; separated by
+    /// commas in the environment). Default: any.
+    #[arg(long = "allow-url", env = "SLIPWAY_ALLOW_URLS", value_delimiter = ',')]
+    pub allow_urls: Vec<AllowedUrl>,
     /// Grant nothing while the admission policies that bound the agents are not in force.
     #[arg(
         long,

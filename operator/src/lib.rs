@@ -14,6 +14,7 @@
 //! is named at /readyz ([`health`]).
 
 pub mod apply;
+pub mod blockers;
 pub mod config;
 pub mod election;
 mod events;

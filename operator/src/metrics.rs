@@ -1,5 +1,7 @@
 //! Metrics: every family and every known label is born at 0, so that a rate exists from the start.
 
+mod blockers;
+
 use std::collections::BTreeMap;
 
 use prometheus::{
@@ -9,6 +11,8 @@ use prometheus::{
 use slipway_api::Phase;
 use slipway_client::call::ErrorClass;
 use slipway_planner::{Action, Need, Plan, Reason, Snapshot};
+
+use blockers::BlockerMetrics;
 
 /// Outcomes of an action.
 const OUTCOMES: [&str; 3] = ["applied", "skipped", "failed"];
@@ -34,6 +38,7 @@ pub struct Metrics {
     reboots: IntCounterVec,
     stuck: IntGauge,
     events_dropped: IntCounter,
+    blockers: BlockerMetrics,
 }
 
 impl Metrics {
@@ -58,8 +63,10 @@ impl Metrics {
             })
             .transpose()?;
         let pass = HistogramOpts::new("slipway_pass_duration_seconds", "Duration of a pass.");
+        let registry = Registry::new();
         let metrics = Self {
-            registry: Registry::new(),
+            blockers: BlockerMetrics::new(&registry)?,
+            registry,
             nodes: gauges(
                 "slipway_nodes",
                 "Nodes by policy and state.",
@@ -152,6 +159,11 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts a question to a blocker.
+    pub fn blocker_asked(&self, kind: &str, outcome: &str) {
+        self.blockers.asked(kind, outcome);
+    }
+
     /// Counts a plan that was refused.
     pub fn check_refused(&self) {
         self.refused.inc();
@@ -180,6 +192,7 @@ impl Metrics {
     /// Shows what a pass saw and decided. Series of objects that are gone go too.
     pub fn show(&self, snapshot: &Snapshot, plan: &Plan) {
         self.show_nodes(snapshot, plan);
+        self.blockers.show(&plan.policies);
         for family in [&self.nodes, &self.allowed, &self.in_use] {
             family.reset();
         }

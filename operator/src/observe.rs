@@ -27,6 +27,7 @@ use slipway_planner::{Gap, LedgerState, NodeView, Snapshot, budget};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use crate::blockers::Blockers;
 use crate::metrics::Metrics;
 use crate::runtime::named;
 use admission::Admission;
@@ -169,15 +170,22 @@ impl Watches {
 pub(crate) struct Observer {
     client: Client,
     watches: Watches,
+    blockers: Blockers,
     metrics: Metrics,
     gone: Gone,
 }
 
 impl Observer {
-    pub(crate) fn new(client: Client, watches: Watches, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        watches: Watches,
+        blockers: Blockers,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             client,
             watches,
+            blockers,
             metrics,
             gone: Gone::default(),
         }
@@ -190,6 +198,7 @@ impl Observer {
         }
         let mut snapshot = Snapshot {
             gaps: self.watches.stale(),
+            blockers: self.blockers.answers(),
             ..Snapshot::default()
         };
         snapshot.gaps.extend(self.watches.admission.gaps());

@@ -87,6 +87,7 @@ impl Driver {
             };
         };
         let plan = plan(&snapshot, now);
+        self.ctx.blockers.want(&snapshot, &plan);
         let outcomes = if self.passes_check(&snapshot, &plan, now) {
             apply(&self.ctx, &snapshot, &plan).await
         } else {

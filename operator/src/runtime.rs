@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::apply::Context;
+use crate::blockers::{Asker, Blockers};
 use crate::config::Config;
 use crate::election;
 use crate::events::{Events, deliver};
@@ -94,6 +95,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let delivery = deliver(api.clone(), config.identity(), queue, metrics.clone());
     tasks.spawn(named("the delivery of events", delivery));
     tasks.spawn(named("the port", async { drop(http.await) }));
+    let blockers = Blockers::new();
+    let asker = Asker::new(
+        blockers.clone(),
+        (api.clone(), &config.namespace),
+        config.allow_urls.clone(),
+        metrics.clone(),
+    );
+    tasks.spawn(named("the asker of blockers", asker.run(Arc::clone(&wake))));
     let (stop_passes, passes_stopped) = watch::channel(false);
     let (stop_election, election_stopped) = watch::channel(false);
     let driver = Driver {
@@ -102,9 +111,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             namespace: config.namespace.clone(),
             leadership,
             stop: passes_stopped.clone(),
+            blockers: blockers.clone(),
             metrics: metrics.clone(),
         },
-        observer: Observer::new(api, watches, metrics),
+        observer: Observer::new(api, watches, blockers, metrics),
         reporter: Reporter::new(events),
         wake,
         beat,

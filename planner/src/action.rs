@@ -1,6 +1,6 @@
 //! What a pass decides: actions, a verdict for every node and policy, and when to look again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use slipway_api::lease::PolicyReference;
@@ -8,6 +8,7 @@ use slipway_api::phase::Phase;
 use slipway_api::policy::{DrainSettings, NodeCounts, RebootSettings, VerifySettings};
 use slipway_api::{RebootLedgerStatus, Slot};
 
+use crate::blockers::Line;
 use crate::reason::Reason;
 use crate::window::Opening;
 
@@ -20,6 +21,9 @@ pub struct Plan {
     pub verdicts: BTreeMap<String, Verdict>,
     /// One per policy, by name.
     pub policies: BTreeMap<String, PolicyVerdict>,
+    /// UIDs of the policies whose blockers decide now: somebody could be granted, or is being
+    /// drained. The others are not asked.
+    pub ask: BTreeSet<String>,
     /// The next moment at which time alone changes something.
     pub wake_at: Option<Timestamp>,
 }
@@ -63,6 +67,10 @@ pub struct PolicyVerdict {
     pub stuck: Vec<String>,
     /// Nodes whose last reboot failed, by name.
     pub failed: Vec<String>,
+    /// Blockers that keep nodes waiting, or were passed over; `None` for a policy without any.
+    pub blocked_by: Option<Vec<Line>>,
+    /// What is dangerous about the policy, each beginning with its field.
+    pub warnings: Vec<String>,
 }
 
 /// One write, or one group of writes that belong together. Executors have no choices left but to

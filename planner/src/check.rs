@@ -6,11 +6,13 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use slipway_api::blockers::Probe;
 use slipway_api::policy::Mode;
 use slipway_api::{Phase, Slot};
 
 use crate::action::{Action, FreeBecause, GrantRequest, Plan};
-use crate::limits::GONE_NODE_KEEPS_SLOT;
+use crate::blockers::Answer;
+use crate::limits::{BLOCKER_ANSWER_VALID, GONE_NODE_KEEPS_SLOT};
 use crate::snapshot::{CordonState, PolicyView, Snapshot};
 use crate::window::{Opening, opening};
 
@@ -115,7 +117,10 @@ fn grant(snapshot: &Snapshot, request: &GrantRequest, now: Timestamp) -> Vec<Vio
         .iter()
         .find(|policy| policy.uid == request.policy.uid)
     {
-        Some(policy) => found.extend(policy_allows(policy, name, now)),
+        Some(policy) => {
+            found.extend(policy_allows(policy, name, now));
+            found.extend(blockers_agree(snapshot, policy, name, now));
+        }
         None => found.push(violation(
             "S4",
             format!("{name} would be granted by no policy"),
@@ -153,6 +158,46 @@ fn policy_allows(policy: &PolicyView, node: &str, now: Timestamp) -> Vec<Violati
             "S4",
             format!("{node} would be granted outside every window"),
         ));
+    }
+    found
+}
+
+/// Every blocker has said yes lately, or failed where that was written to be a yes.
+fn blockers_agree(
+    snapshot: &Snapshot,
+    policy: &PolicyView,
+    node: &str,
+    now: Timestamp,
+) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for rule in policy.parsed.iter().flat_map(|parsed| &parsed.blockers) {
+        if let Probe::Nodes { max_not_ready } = rule.probe {
+            // Those that Slipway is rebooting are left to the budget here.
+            let slots = ledger_slots(snapshot);
+            let down = snapshot.nodes.values().filter(|other| {
+                !other.ready && other.name != node && slots.iter().all(|s| s.node != other.name)
+            });
+            if down.count() > max_not_ready {
+                let message = format!("{node}: other nodes are not Ready");
+                found.push(violation("S4", message));
+            }
+            continue;
+        }
+        let key = (policy.uid.clone(), rule.name.clone());
+        let agrees = snapshot.blockers.get(&key).is_some_and(|answered| {
+            let old = now.duration_since(answered.at) > BLOCKER_ANSWER_VALID;
+            let says_yes = match &answered.answer {
+                Answer::Clear => true,
+                Answer::Blocks { .. } => false,
+                Answer::BlocksNodes { nodes } => !nodes.contains_key(node),
+                Answer::Failed { .. } => rule.allows_failure(),
+            };
+            says_yes && !old && answered.rule == *rule
+        });
+        if !agrees {
+            let message = format!("{node} would be granted against blocker {}", rule.name);
+            found.push(violation("S4", message));
+        }
     }
     found
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use slipway_api::Phase;
 
+use crate::blockers;
 use crate::budget::{self, slots};
 use crate::gates;
 use crate::govern::governance;
@@ -42,6 +43,15 @@ pub fn judge(
     if let Some(doubt) = doubts.first() {
         return ClearVerdict::Wait(doubt.clone());
     }
+    // Nothing definite is left: a blocker that failed is a doubt, else a drain that moves Prometheus
+    // away would abort itself, for ever (faults.md Q8).
+    if let Some(policy) = governance(fresh, node).policy()
+        && let Some(doubt) = blockers::against(fresh, policy, node, now)
+            .into_iter()
+            .next()
+    {
+        return ClearVerdict::Wait(doubt);
+    }
     let held = fresh
         .ledger
         .present()
@@ -77,6 +87,7 @@ pub fn refusal(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Option<R
         }
     }
     reasons.extend(gates::control_plane_health(snapshot, node));
+    reasons.extend(policy.and_then(|policy| blockers::blocked(snapshot, policy, node, now)));
     if let (Some(policy), Some(ledger)) = (policy, snapshot.ledger.present()) {
         let limits = budget::limits(snapshot, policy);
         let in_use = limits.in_use(slots(ledger));

@@ -27,6 +27,12 @@ impl Reason {
             Self::PolicyPaused { .. } => "`kubectl reboot resume POLICY` (spec.paused: false).",
             Self::LedgerPaused => "`kubectl reboot resume --all`.",
             Self::WindowClosed { .. } => "Time: the next window. Or another spec.schedule.",
+            Self::Blocked { .. } => {
+                "What the blocker names ending, or the blocker leaving spec.blockers."
+            }
+            Self::BlockerFailed { .. } => {
+                "The blocker answering; the message says why it does not. Or its onError: Allow."
+            }
             Self::BudgetUsed { .. } => {
                 "Other nodes becoming available again, or a higher spec.budget.maxUnavailable."
             }
@@ -72,6 +78,7 @@ impl Reason {
         matches!(
             self,
             Self::WindowClosed { .. }
+                | Self::BlockerFailed { .. }
                 | Self::BudgetUsed { .. }
                 | Self::ControlPlaneBusy { .. }
                 | Self::LedgerFull

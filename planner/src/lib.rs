@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod backoff;
+pub mod blockers;
 pub mod budget;
 pub mod check;
 pub mod clear;
@@ -93,8 +94,14 @@ impl Draft {
         let reason = held.reason.unwrap_or(Reason::SlotHeld);
         let phase = snapshot.leases.get(&slot.node).map(RebootLease::phase);
         let stuck = matches!(reason, Reason::Stuck { .. });
+        let policy = govern::governance(snapshot, node).reference();
+        if phase.is_some_and(|phase| !phase.is_committed()) {
+            // Still to be called off, or to be given the second key.
+            let uid = policy.iter().map(|policy| policy.uid.clone());
+            self.plan.ask.extend(uid);
+        }
         let verdict = Verdict {
-            policy: govern::governance(snapshot, node).reference(),
+            policy,
             phase,
             waiting_for: Vec::new(),
             report: stuck
@@ -139,21 +146,44 @@ impl Draft {
         let mut granted: BTreeMap<String, String> = BTreeMap::new();
         for candidate in candidates {
             let request = candidate.request;
-            let refused = refusal(snapshot, &ledger, &request, &granted, now);
-            let reason = refused.unwrap_or_else(|| {
+            let mut refused: Vec<Reason> = refusal(snapshot, &ledger, &request, &granted, now)
+                .into_iter()
+                .collect();
+            if refused.is_empty() {
+                // Blockers come last: they are asked only where their answer decides.
+                refused = self.ask_blockers(snapshot, &request, now);
+            }
+            if refused.is_empty() {
                 let limits = limits_of(snapshot, &request);
                 if let Ok((status, _)) = budget::append(&ledger, &request, &limits, now) {
                     ledger.status = Some(status);
                 }
                 granted.insert(request.policy.uid.clone(), request.node.clone());
                 self.plan.actions.push(Action::Grant(request.clone()));
-                Reason::Granted
-            });
+                refused.push(Reason::Granted);
+            }
             if let Some(verdict) = self.plan.verdicts.get_mut(&request.node) {
-                verdict.reason = reason.clone();
-                verdict.waiting_for = vec![reason];
+                if let Some(first) = refused.first() {
+                    verdict.reason = first.clone();
+                }
+                verdict.waiting_for = refused;
             }
         }
+    }
+
+    /// What blockers have against a grant that nothing else stands in the way of.
+    fn ask_blockers(
+        &mut self,
+        snapshot: &Snapshot,
+        request: &GrantRequest,
+        now: Timestamp,
+    ) -> Vec<Reason> {
+        let policy = policy_of(snapshot, request);
+        let (Some(policy), Some(node)) = (policy, snapshot.nodes.get(&request.node)) else {
+            return Vec::new();
+        };
+        self.plan.ask.insert(policy.uid.clone());
+        blockers::against(snapshot, policy, node, now)
     }
 }
 
@@ -177,11 +207,13 @@ fn refusal(
         })
 }
 
+fn policy_of<'a>(snapshot: &'a Snapshot, request: &GrantRequest) -> Option<&'a PolicyView> {
+    let mut policies = snapshot.policies.iter();
+    policies.find(|policy| policy.uid == request.policy.uid)
+}
+
 fn limits_of(snapshot: &Snapshot, request: &GrantRequest) -> budget::PolicyLimits {
-    snapshot
-        .policies
-        .iter()
-        .find(|policy| policy.uid == request.policy.uid)
+    policy_of(snapshot, request)
         .map(|policy| budget::limits(snapshot, policy))
         .unwrap_or_default()
 }

@@ -6,6 +6,16 @@ use jiff::SignedDuration;
 /// and the slot is wanted by others (faults.md F14). Over at once, because it was never accepted.
 pub const ACCEPT_LIMIT: SignedDuration = SignedDuration::from_mins(5);
 
+/// An answer of a blocker counts for this long: asked every [`BLOCKER_ASKED_AGAIN`] with up to 10 s
+/// for each answer, a blocker that works is never older than 20 s.
+pub const BLOCKER_ANSWER_VALID: SignedDuration = SignedDuration::from_secs(30);
+
+/// How far an answer may lie in the future: our clock may have been set back a little since.
+pub const BLOCKER_ANSWER_EARLY: SignedDuration = SignedDuration::from_secs(5);
+
+/// How often a blocker is asked while somebody waits for it.
+pub const BLOCKER_ASKED_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+
 /// A window must stay open for this long after the second key is turned: the key is valid for 60 s
 /// and the call follows within 60 s, so no reboot starts in a closed window (faults.md S4).
 pub const WINDOW_LEFT_AT_CLEAR: SignedDuration = SignedDuration::from_secs(120);

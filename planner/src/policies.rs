@@ -7,6 +7,7 @@ use slipway_api::Phase;
 use slipway_api::policy::NodeCounts;
 
 use crate::action::{PolicyVerdict, Verdict};
+use crate::blockers;
 use crate::budget::{self, slots};
 use crate::gates;
 use crate::govern::candidates;
@@ -69,7 +70,18 @@ fn verdict(
         conflicts_with: conflicts(snapshot, policy),
         stuck,
         failed,
+        blocked_by: (!policy.spec.blockers.is_empty())
+            .then(|| blockers::lines(snapshot, policy, verdicts, now)),
+        warnings: warnings(policy),
     }
+}
+
+fn warnings(policy: &PolicyView) -> Vec<String> {
+    let rules = policy.parsed.as_ref().map_or(&[][..], |p| &p.blockers);
+    rules
+        .iter()
+        .filter_map(|rule| rule.warning.clone())
+        .collect()
 }
 
 fn names_in_phase(snapshot: &Snapshot, nodes: &[&NodeView], phase: Phase) -> Vec<String> {

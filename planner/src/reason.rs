@@ -65,6 +65,24 @@ pub enum Reason {
         /// When the next one opens.
         opens: Option<Timestamp>,
     },
+    /// A blocker says no.
+    Blocked {
+        /// The policy.
+        policy: String,
+        /// The blocker's name.
+        blocker: String,
+        /// What it says.
+        message: String,
+    },
+    /// A blocker could not be asked, or has not answered yet.
+    BlockerFailed {
+        /// The policy.
+        policy: String,
+        /// The blocker's name.
+        blocker: String,
+        /// Why.
+        message: String,
+    },
     /// As many nodes are unavailable as may be.
     BudgetUsed {
         /// The policy.
@@ -186,6 +204,8 @@ impl Reason {
             Self::PolicyPaused { .. } => "PolicyPaused",
             Self::LedgerPaused => "LedgerPaused",
             Self::WindowClosed { .. } => "WindowClosed",
+            Self::Blocked { .. } => "Blocked",
+            Self::BlockerFailed { .. } => "BlockerFailed",
             Self::BudgetUsed { .. } => "BudgetUsed",
             Self::ControlPlaneBusy { .. } => "ControlPlaneBusy",
             Self::ControlPlaneNotReady { .. } => "ControlPlaneNotReady",
@@ -224,7 +244,10 @@ impl Reason {
     pub const fn is_doubt(&self) -> bool {
         matches!(
             self,
-            Self::NotObserved { .. } | Self::LedgerMissing | Self::PodsLeft { .. }
+            Self::NotObserved { .. }
+                | Self::LedgerMissing
+                | Self::PodsLeft { .. }
+                | Self::BlockerFailed { .. }
         )
     }
 
@@ -239,6 +262,7 @@ impl Reason {
             | Self::WindowClosed { policy, .. }
             | Self::BudgetUsed { policy, .. } => policy.clone(),
             Self::PolicyConflict { policies } => policies.join(","),
+            Self::Blocked { blocker, .. } | Self::BlockerFailed { blocker, .. } => blocker.clone(),
             Self::ControlPlaneBusy { node } | Self::ControlPlaneNotReady { node } => node.clone(),
             Self::NextInLine { after } => after.clone(),
             Self::PodsLeft { example, .. } => example.clone(),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use slipway_api::RebootPolicyStatus;
 use slipway_api::lease::{MESSAGE_MAX, WAITING_FOR_MAX, WaitingFor};
-use slipway_api::policy::{WindowSpan, WindowState};
+use slipway_api::policy::{BlockedBy, WindowSpan, WindowState};
 
 use crate::action::{PolicyVerdict, Verdict};
 use crate::reason::Reason;
@@ -71,16 +71,19 @@ pub fn policy_status(
         progressing(verdict),
         degraded(verdict),
         conflict(verdict),
-    ];
+    ]
+    .into_iter()
+    .chain(blocked(verdict))
+    .chain(warned(verdict));
     RebootPolicyStatus {
         observed_generation: Some(verdict.generation),
         conditions: conditions
-            .into_iter()
             .map(|draft| draft.finish(verdict.generation, before, now))
             .collect(),
         nodes: verdict.nodes,
         allowed: number(verdict.allowed),
         in_use: number(verdict.in_use),
+        blocked_by: blocked_by(verdict, present, now),
         window: verdict.opening.map(|opening| match opening {
             Opening::Always | Opening::Open { .. } => WindowState::Open,
             Opening::Closed { .. } => WindowState::Closed,
@@ -227,6 +230,62 @@ fn conflict(verdict: &PolicyVerdict) -> Draft {
         reason,
         message,
     }
+}
+
+/// Only of a policy with blockers: others have nothing to say about them.
+fn blocked(verdict: &PolicyVerdict) -> Option<Draft> {
+    let lines = verdict.blocked_by.as_ref()?;
+    let first = lines.iter().find(|line| line.reason != "FailedAllowed");
+    let (reason, message) = match first {
+        Some(line) => (
+            line.reason,
+            format!("blocker {}: {}", line.blocker, line.message),
+        ),
+        None => ("Clear", "no blocker keeps a node waiting".to_owned()),
+    };
+    Some(Draft {
+        kind: "Blocked",
+        holds: first.is_some(),
+        reason,
+        message,
+    })
+}
+
+/// What was written and is obeyed, but may never let a node go. Absent where there is nothing.
+fn warned(verdict: &PolicyVerdict) -> Option<Draft> {
+    let first = verdict.warnings.first()?;
+    let more = verdict.warnings.len().saturating_sub(1);
+    let message = match more {
+        0 => first.clone(),
+        more => format!("{first}; and {more} more"),
+    };
+    Some(Draft {
+        kind: "Warning",
+        holds: true,
+        reason: "BlocksItself",
+        message,
+    })
+}
+
+fn blocked_by(
+    verdict: &PolicyVerdict,
+    present: Option<&RebootPolicyStatus>,
+    now: Timestamp,
+) -> Vec<BlockedBy> {
+    let before = present.map_or(&[][..], |status| &status.blocked_by);
+    let lines = verdict.blocked_by.iter().flatten();
+    lines
+        .map(|line| BlockedBy {
+            blocker: line.blocker.clone(),
+            reason: line.reason.to_owned(),
+            message: cut(&line.message),
+            since: before
+                .iter()
+                .find(|other| other.blocker == line.blocker && other.reason == line.reason)
+                .map_or_else(|| Time(whole_seconds(now)), |other| other.since.clone()),
+            nodes: i32::try_from(line.nodes).unwrap_or(i32::MAX),
+        })
+        .collect()
 }
 
 fn list(names: &[String]) -> String {

@@ -44,6 +44,12 @@ impl fmt::Display for Reason {
             Self::WindowClosed { policy, opens: None } => {
                 write!(f, "no window of policy {policy} is open, and none comes")
             }
+            Self::Blocked { policy, blocker, message } => {
+                write!(f, "blocker {blocker} of policy {policy} blocks: {message}")
+            }
+            Self::BlockerFailed { policy, blocker, message } => {
+                write!(f, "blocker {blocker} of policy {policy} has no answer: {message}")
+            }
             Self::BudgetUsed { policy, in_use, allowed } => write!(
                 f,
                 "{in_use} of {allowed} nodes that policy {policy} allows are unavailable or being rebooted"

@@ -7,6 +7,8 @@ use slipway_api::lease::CordonRecord;
 use slipway_api::policy::RebootPolicySpec;
 use slipway_api::{PolicyError, RebootLease, RebootLedger, RebootPolicyStatus, ValidatedPolicy};
 
+use crate::blockers::Answers;
+
 /// One look at the cluster. Same snapshot and same `now`, same plan.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -23,6 +25,8 @@ pub struct Snapshot {
     pub leases: BTreeMap<String, RebootLease>,
     /// Names of the nodes whose agent pod is Ready.
     pub agents: BTreeSet<String>,
+    /// What blockers have answered.
+    pub blockers: Answers,
     /// UIDs of nodes in the ledger that are gone, and since when that is known to us.
     pub gone: BTreeMap<String, Timestamp>,
 }

@@ -1,5 +1,6 @@
 //! RebootPolicy: what people write.
 
+mod blockers;
 mod budget;
 mod drain;
 mod reboot;
@@ -13,11 +14,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema;
 
+pub use blockers::{
+    AlertmanagerBlocker, AllowWhen, BLOCKERS_MAX, Blocker, CredentialsRef, Endpoint, HttpBlocker,
+    IGNORED_ALERTS, NodesBlocker, OnError, PATTERN_MAX, PodScope, PodsBlocker, PrometheusBlocker,
+    PromqlBlocker,
+};
 pub use budget::Budget;
 pub use drain::{DrainSettings, OnDrainTimeout};
 pub use reboot::{RebootMethod, RebootSettings, VerifySettings};
 pub use schedule::{Schedule, WINDOWS_MAX, Weekday, Window};
-pub use status::{NodeCounts, RebootPolicyStatus, WindowSpan, WindowState};
+pub use status::{BlockedBy, NodeCounts, RebootPolicyStatus, WindowSpan, WindowState};
 
 /// Which nodes are rebooted, when, and how many at once.
 /// The smallest useful policy is `spec: {nodeSelector: {}}`; every default is the safe choice.
@@ -92,6 +98,11 @@ pub struct RebootPolicySpec {
     /// How many nodes at once.
     #[serde(default)]
     pub budget: Budget,
+    /// What else must agree before a node may go. None means that nothing else is asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub blockers: Vec<Blocker>,
     /// How pods are moved away first.
     #[serde(default)]
     pub drain: DrainSettings,

@@ -30,6 +30,10 @@ pub struct RebootPolicyStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub in_use: i32,
+    /// Blockers that keep nodes waiting, or that were passed over because they did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub blocked_by: Vec<BlockedBy>,
     /// Whether reboots may start now; absent while the schedule cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowState>,
@@ -60,6 +64,27 @@ pub struct NodeCounts {
     /// Ended their last reboot in failure.
     #[serde(default)]
     pub failed: i32,
+}
+
+/// A blocker that does not let nodes go, or could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct BlockedBy {
+    /// Its name in `spec.blockers`.
+    #[schemars(length(max = 63))]
+    pub blocker: String,
+    /// `Blocked`: it says no. `BlockerFailed`: it could not be asked. `FailedAllowed`: it could not
+    /// be asked, and nodes go all the same (`onError: Allow`).
+    #[schemars(length(max = 32))]
+    pub reason: String,
+    /// Why, as a sentence.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// Since when the reason has been the same.
+    pub since: Time,
+    /// Nodes that wait for it and nothing else.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub nodes: i32,
 }
 
 /// Whether the schedule lets reboots start.

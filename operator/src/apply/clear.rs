@@ -16,7 +16,7 @@ pub(super) async fn clear(
     snapshot: &Snapshot,
     (node, fence): (&str, i64),
 ) -> Result<Done, CallError> {
-    let gathered = fresh::gather(&ctx.client, &ctx.namespace, snapshot, (node, fence)).await?;
+    let gathered = fresh::gather(ctx, snapshot, (node, fence)).await?;
     let Some(evidence) = gathered else {
         return skip("the lease does not ask for the key");
     };

@@ -3,14 +3,17 @@
 
 use std::future::Future;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client};
 use slipway_api::{Phase, RebootLease, drain_filter, names};
 use slipway_client::call::{CallError, bounded};
 use slipway_client::{clock, server_time};
+use slipway_planner::govern::governance;
 use slipway_planner::{Gap, LedgerState, Snapshot, objects};
+
+use crate::apply::Context;
 
 use super::{clock_gap, read};
 
@@ -30,11 +33,11 @@ pub(crate) struct Evidence {
 
 /// Gathers the evidence; `None` when the lease does not ask for a key under this fence.
 pub(crate) async fn gather(
-    client: &Client,
-    namespace: &str,
+    ctx: &Context,
     base: &Snapshot,
     (name, fence): (&str, i64),
 ) -> Result<Option<Evidence>, CallError> {
+    let (client, namespace) = (&ctx.client, ctx.namespace.as_str());
     let at = server_time::now(client).await?;
     let Some(lease) = read::lease(client, name).await? else {
         return Ok(None);
@@ -60,6 +63,7 @@ pub(crate) async fn gather(
             object: format!("RebootPolicy {name}"),
         }));
     read_nodes(client, &mut snapshot, name).await?;
+    let at = ask_blockers(ctx, &mut snapshot, (name, fence), at);
     let pods_left = pods_left(client, namespace, name).await?;
     Ok(Some(Evidence {
         snapshot,
@@ -67,6 +71,25 @@ pub(crate) async fn gather(
         pods_left,
         at,
     }))
+}
+
+/// What blockers have said since the node was drained. The evidence is then as old as the oldest of
+/// their answers: asked before it, on a clock that counts on.
+fn ask_blockers(
+    ctx: &Context,
+    snapshot: &mut Snapshot,
+    (name, fence): (&str, i64),
+    at: Timestamp,
+) -> Timestamp {
+    let node = snapshot.nodes.get(name);
+    let policy = node.and_then(|node| governance(snapshot, node).policy().cloned());
+    let Some(policy) = policy else { return at };
+    let since = ctx.blockers.since_drained(&policy, (name, fence));
+    snapshot.blockers = since.answers;
+    let age = since.oldest.map_or(SignedDuration::ZERO, |age| {
+        SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)
+    });
+    at.saturating_sub(age).unwrap_or(Timestamp::MIN)
 }
 
 /// The target, and the control plane: whether the others of it are Ready decides (faults.md S8).

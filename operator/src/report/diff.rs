@@ -32,7 +32,7 @@ pub(super) fn policy_diff(
     let mut fields = json!(status);
     // What is absent has to be taken away: a merge patch keeps what it does not name.
     if let Some(fields) = fields.as_object_mut() {
-        for optional in ["observedGeneration", "window", "nextWindow"] {
+        for optional in ["observedGeneration", "blockedBy", "window", "nextWindow"] {
             fields.entry(optional).or_insert(Value::Null);
         }
     }

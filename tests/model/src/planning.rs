@@ -139,6 +139,7 @@ fn snapshot(allowed: usize, is_paused: bool, nodes: &[Seen]) -> Snapshot {
     let slots = ids().filter_map(|(id, node)| Some(objects::slot(id, node.slot?))).collect();
     let ledger = objects::ledger(is_paused, Fence::MAX, slots);
     Snapshot {
+        blockers: BTreeMap::new(),
         gaps: Vec::new(),
         ledger: LedgerState::Present(Box::new(ledger)),
         policies: policy(allowed).into_iter().collect(),

@@ -32,6 +32,7 @@ slipway-operator everywhere slipway.dev/rebootpolicies/status: patch
 slipway-operator everywhere slipway.dev/rebootpolicies: get list watch
 slipway-operator in slipway-system coordination.k8s.io/leases: create
 slipway-operator in slipway-system coordination.k8s.io/leases[slipway-operator]: get update
+slipway-operator in slipway-system secrets: get
 view everywhere slipway.dev/rebootleases: get list watch
 view everywhere slipway.dev/rebootledgers: get list watch
 view everywhere slipway.dev/rebootpolicies: get list watch
