@@ -222,7 +222,9 @@ fn waits_of(lease: &RebootLease) -> BTreeSet<String> {
         }
     });
     let pods = status.drain.iter().flat_map(|drain| &drain.waiting);
+    // The part before the colon says what it is; after it come details that change.
+    let brief = |reason: &str| reason.split(": ").next().unwrap_or_default().to_owned();
     named
-        .chain(pods.map(|pod| format!("{}: {}", pod.pod, pod.reason)))
+        .chain(pods.map(|pod| format!("{}: {}", pod.pod, brief(&pod.reason))))
         .collect()
 }

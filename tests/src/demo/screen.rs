@@ -47,9 +47,9 @@ impl Screen {
         write(&format!("[{seconds:5.1}s] {text}\n"));
     }
 
-    /// Says something without the time: results.
+    /// Says something without the time, below the table, which stays as it is: results.
     pub fn print(&mut self, text: &str) {
-        self.erase();
+        self.drawn = 0;
         write(text);
     }
 
