@@ -45,6 +45,7 @@ pub const MESSAGE_MAX: usize = 1024;
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
     printcolumn(name = "Pods", type_ = "string", json_path = ".status.drain.pods"),
+    printcolumn(name = "Expected", type_ = "string", json_path = ".status.expected.from"),
     printcolumn(name = "Last-Reboot", type_ = "date", json_path = ".status.lastRebootAt"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Fence", type_ = "integer", json_path = ".status.fence", priority = 1),
@@ -154,6 +155,9 @@ pub struct RebootLeaseStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub waiting_for: Vec<WaitingFor>,
+    /// When the reboot of a waiting node is expected to start; absent where nobody can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedSpan>,
     /// Progress of the drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainProgress>,
@@ -188,6 +192,16 @@ pub struct RebootLeaseStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub history: Vec<Outcome>,
+}
+
+/// A range of time that a forecast tells, in steps of five minutes: nine of ten reboots start
+/// within it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct ExpectedSpan {
+    /// Hardly before this.
+    pub from: Time,
+    /// Hardly after this.
+    pub to: Time,
 }
 
 /// One thing that a node waits for.

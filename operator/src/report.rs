@@ -3,6 +3,7 @@
 //! No difference, no write. A report that loses a race is dropped: the next pass makes a new one.
 
 mod diff;
+mod outlook;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,7 @@ use crate::apply::{Context, patch};
 use crate::events::{Events, Notice};
 use crate::rate::Rate;
 use diff::{lease_diff, policy_diff};
+use outlook::Outlook;
 
 /// What was last seen of a lease, to tell what is new.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub(crate) struct Reporter {
     /// The node whose lease is reported next; empty for the first.
     next: String,
     seen: Option<BTreeMap<String, Seen>>,
+    outlook: Outlook,
 }
 
 impl Reporter {
@@ -46,6 +49,7 @@ impl Reporter {
             rate: Rate::new(),
             next: String::new(),
             seen: None,
+            outlook: Outlook::default(),
         }
     }
 
@@ -64,6 +68,7 @@ impl Reporter {
         now: Timestamp,
     ) -> bool {
         self.tell_leases(ctx, snapshot, plan);
+        self.outlook.look(snapshot, plan, now);
         // Policies first: they are few, and what people look at first.
         self.report_policies(ctx, snapshot, plan, now).await
             || self.report_leases(ctx, snapshot, plan, written).await
@@ -81,7 +86,8 @@ impl Reporter {
             let Some(verdict) = plan.policies.get(&policy.name) else {
                 continue;
             };
-            let status = policy_status(verdict, policy.status.as_ref(), now);
+            let mut status = policy_status(verdict, policy.status.as_ref(), now);
+            self.outlook.add(policy, &mut status, now);
             let Some(body) = policy_diff(policy.status.as_ref(), &status) else {
                 continue;
             };
@@ -113,7 +119,8 @@ impl Reporter {
             let Some(lease) = snapshot.leases.get(name).filter(|_| verdict.report) else {
                 continue;
             };
-            let Some(body) = lease_diff(lease, &lease_report(verdict)) else {
+            let body = lease_diff(lease, &lease_report(verdict));
+            let Some(body) = self.outlook.add_to_patch(name, lease, body) else {
                 continue;
             };
             if written.contains(name) {

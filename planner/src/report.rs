@@ -96,6 +96,8 @@ pub fn policy_status(
                 Opening::Closed { next } => next,
             })
             .map(window_span),
+        // The forecast is made less often: see crate::outlook.
+        forecast: None,
     }
 }
 

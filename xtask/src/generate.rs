@@ -34,13 +34,25 @@ pub(crate) fn chart(check: bool) -> Result<()> {
     setup::control_plane()?;
     run(cargo("build").args(["--quiet", "--locked", "--package", "slipway-lab", "--bins"]))?;
     let text = output(&mut setup::lab(&["chart"]))?;
-    let path = cache::root().join("examples/install.yaml");
+    put("examples/install.yaml", &text, check, "chart")
+}
+
+/// docs/reasons.md: every reason of the planner, with what clears it.
+pub(crate) fn reasons(check: bool) -> Result<()> {
+    let mut command = cargo("run");
+    command.args(["--quiet", "--locked", "--package", "slipway-planner"]);
+    let text = output(command.args(["--example", "reasons"]))?;
+    put("docs/reasons.md", &text, check, "reasons")
+}
+
+fn put(name: &str, text: &str, check: bool, verb: &str) -> Result<()> {
+    let path = cache::root().join(name);
     let current = fs::read_to_string(&path).is_ok_and(|present| present == text);
     if check && !current {
-        bail!("examples/install.yaml is not current: run cargo xtask chart");
+        bail!("{name} is not current: run cargo xtask {verb}");
     }
     if !check && !current {
-        fs::write(&path, text).context("failed to write examples/install.yaml")?;
+        fs::write(&path, text).with_context(|| format!("failed to write {name}"))?;
     }
     Ok(())
 }

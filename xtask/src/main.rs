@@ -61,6 +61,12 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
+    /// Writes docs/reasons.md from the planner; with --check only says whether it is current.
+    Reasons {
+        /// Writes nothing; fails where the file differs.
+        #[arg(long)]
+        check: bool,
+    },
     /// Builds the static programs and the OCI archives of their images.
     Images,
 }
@@ -76,6 +82,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::everything(),
         Verb::Crds { check } => generate::crds(check),
         Verb::Chart { check } => generate::chart(check),
+        Verb::Reasons { check } => generate::reasons(check),
         Verb::Images => setup::images().map(|paths| {
             for path in paths {
                 println!("{}", path.display());

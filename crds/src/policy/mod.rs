@@ -23,6 +23,7 @@ pub use budget::Budget;
 pub use drain::{DrainSettings, OnDrainTimeout};
 pub use reboot::{RebootMethod, RebootSettings, VerifySettings};
 pub use schedule::{Schedule, WINDOWS_MAX, Weekday, Window};
+pub use status::Forecast;
 pub use status::{BlockedBy, NodeCounts, RebootPolicyStatus, WindowSpan, WindowState};
 
 /// Which nodes are rebooted, when, and how many at once.

@@ -13,7 +13,7 @@ pub struct RebootPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`: the policy is valid and in force. `Progressing`: reboots are under way or due.
-    /// `Degraded`: a reboot failed or is stuck. `Conflict`: shares nodes with a policy of the same
+    /// `Feasible`: budget and windows let the nodes be done. `Degraded`: a reboot failed or is stuck. `Conflict`: shares nodes with a policy of the same
     /// priority.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -40,6 +40,29 @@ pub struct RebootPolicyStatus {
     /// The present or next window; absent when there is none or it is always open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_window: Option<WindowSpan>,
+    /// What is expected of the nodes that wait; absent while none does.
+    // Written as null: a merge patch keeps what it does not name.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
+}
+
+/// What is expected of the nodes that wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    /// All nodes that can be foretold are done by then, in nine of ten cases; absent where some
+    /// never are.
+    // Written as null: a merge patch keeps what it does not name.
+    #[serde(default)]
+    pub all_done_by: Option<Time>,
+    /// Nodes that wait for something that neither time nor other nodes bring about.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub blocked: i32,
+    /// Nodes whose turn never comes within a year.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub never: i32,
 }
 
 /// Nodes of a policy by state.

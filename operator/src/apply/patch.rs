@@ -183,6 +183,11 @@ pub(crate) fn report(
     )
 }
 
+/// A patch of the status that changes nothing yet.
+pub(crate) fn nothing(lease: &RebootLease) -> Value {
+    status(lease, json!({}))
+}
+
 /// What is waited for, alone: while the agent is at work, reason and message are the agent's.
 pub(crate) fn waiting(lease: &RebootLease, waiting_for: &[WaitingFor]) -> Value {
     let waiting_for = if waiting_for.is_empty() {

@@ -1,0 +1,130 @@
+//! Every reason once, and the documentation that is made of them.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::reason::Reason;
+use crate::snapshot::Gap;
+
+/// One of each, in the order of the enum. `planner/tests/reasons.rs` finds one that is missing.
+pub fn reasons() -> Vec<Reason> {
+    let until = Timestamp::from_second(1_795_557_600).unwrap_or_default();
+    let since = until
+        .saturating_sub(SignedDuration::from_hours(1))
+        .unwrap_or_default();
+    let policy = || "workers".to_owned();
+    let node = || "n1".to_owned();
+    let mut all = of_policies(until);
+    all.extend([
+        Reason::ControlPlaneBusy { node: node() },
+        Reason::ControlPlaneNotReady { node: node() },
+        Reason::LedgerFull,
+        Reason::LedgerRebuilt { until },
+        Reason::LedgerMissing,
+        Reason::NotObserved {
+            gap: Gap::Unsynced {
+                kind: "Nodes".to_owned(),
+            },
+        },
+        Reason::AgentNotReady,
+        Reason::NodeNotReady,
+        Reason::NodeDeleting,
+        Reason::LeaseOfFormerNode,
+        Reason::BackingOff { until, failures: 2 },
+        Reason::TooManyReboots { until },
+        Reason::NextInLine { after: node() },
+        Reason::SlotHeld,
+        Reason::Granted,
+        Reason::Draining,
+        Reason::Drained,
+        Reason::PodsLeft {
+            count: 2,
+            example: "shop/cart-0".to_owned(),
+        },
+        Reason::Rebooting,
+        Reason::Verifying,
+        Reason::Stuck { since },
+        Reason::AgentSilent,
+        Reason::Voided,
+        Reason::AnswerOwed,
+        Reason::JournalAhead,
+        Reason::Ineffective,
+        Reason::Verified,
+        Reason::NoLongerNeeded,
+        Reason::Ended {
+            reason: "DrainTimeout".to_owned(),
+            message: format!("the outcome of the last reboot under policy {}", policy()),
+        },
+    ]);
+    all
+}
+
+fn of_policies(until: Timestamp) -> Vec<Reason> {
+    let policy = || "workers".to_owned();
+    vec![
+        Reason::Blocked {
+            policy: policy(),
+            blocker: "alerts".to_owned(),
+            message: "alert DiskFull fires".to_owned(),
+        },
+        Reason::BlockerFailed {
+            policy: policy(),
+            blocker: "alerts".to_owned(),
+            message: "no answer within 5s".to_owned(),
+        },
+        Reason::NotRequired,
+        Reason::NotReported,
+        Reason::CheckFailed {
+            message: "permission denied".to_owned(),
+        },
+        Reason::NoPolicy,
+        Reason::CheckNotCounted {
+            policy: policy(),
+            check: "sentinel-file".to_owned(),
+        },
+        Reason::PolicyConflict {
+            policies: vec![policy(), "everything".to_owned()],
+        },
+        Reason::PolicyInvalid {
+            policy: policy(),
+            message: "spec.schedule.timeZone: there is no time zone \"Mars\"".to_owned(),
+        },
+        Reason::PolicyDeleted { policy: policy() },
+        Reason::ObserveMode { policy: policy() },
+        Reason::PolicyPaused { policy: policy() },
+        Reason::LedgerPaused,
+        Reason::WindowClosed {
+            policy: policy(),
+            opens: Some(until),
+        },
+        Reason::BudgetUsed {
+            policy: policy(),
+            in_use: 1,
+            allowed: 1,
+        },
+    ]
+}
+
+/// The page of documentation.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Reasons\n\n\
+         <!-- Generated from the planner by `cargo xtask reasons`; edit planner/src/clears.rs and planner/src/sentence.rs. -->\n\n\
+         The word is the `reason` of a RebootLease, the `kind` of its `waitingFor`, the reason of Events and the label of `slipway_decisions_total`.\n\
+         Names and times in the sentences are examples.\n\
+         \"By itself\" means that time or the progress of other nodes ends it, so that such a node has an expected time.\n\n\
+         | Reason | Sentence | What clears it | By itself |\n\
+         |---|---|---|---|\n",
+    );
+    for reason in reasons() {
+        let row = [
+            format!("`{}`", reason.code()),
+            reason.to_string(),
+            reason.clears().to_owned(),
+            if reason.passes() { "yes" } else { "no" }.to_owned(),
+        ];
+        page.push_str("| ");
+        page.push_str(&row.map(|cell| cell.replace('|', "\\|")).join(" | "));
+        page.push_str(" |\n");
+    }
+    page
+}
