@@ -4,14 +4,17 @@
 //! The lease is read apart from the rest only where the ledger matters. Elsewhere the two reads may
 //! be taken for one: nothing that changes the Node follows from a change of the lease by others.
 
-use slipway_api::{Phase, PhaseOwner};
+mod weaker;
 
-use crate::decision::{self, Decision, Pass};
+use slipway_api::{Phase, PhaseOwner};
+use weaker::bent;
+
+use crate::decision::{self, Decision};
 use crate::fencing;
 use crate::property::Flaw;
 use crate::rules::{Rule, Rules};
 use crate::state::{
-    Agent, At, Boot, Call, Ending, Fence, Intent, Journal, Lease, Node, NodeId, Slot, State, Write,
+    Agent, At, Boot, Call, Ending, Fence, Intent, Journal, Lease, NodeId, Object, State, Write,
 };
 
 /// What came of a write.
@@ -40,14 +43,21 @@ impl<const N: usize> State<N> {
                 let lease = self[id].lease;
                 match lease.filter(reads_ledger) {
                     Some(lease) => {
-                        self[id].agent =
-                            Agent::HasLease { lease, is_fresh: true, is_late: false };
+                        self[id].agent = Agent::HasLease {
+                            lease,
+                            is_fresh: true,
+                            is_late: false,
+                        };
                         true
                     }
                     None => self.agent_decides(id, lease, (true, false), rules),
                 }
             }
-            Agent::HasLease { lease, is_fresh, is_late } => {
+            Agent::HasLease {
+                lease,
+                is_fresh,
+                is_late,
+            } => {
                 self[id].agent = Agent::Idle;
                 self.agent_decides(id, Some(lease), (is_fresh, is_late), rules);
                 true
@@ -85,7 +95,11 @@ impl<const N: usize> State<N> {
                     let journal = &mut self[id].journal;
                     let again = journal.committed == fence && journal.boot == Boot::Now;
                     let call = if again { journal.call } else { Call::None };
-                    *journal = Journal { committed: fence, boot: Boot::Now, call };
+                    *journal = Journal {
+                        committed: fence,
+                        boot: Boot::Now,
+                        call,
+                    };
                 }
                 self[id].agent = Agent::Writes(Write {
                     intent,
@@ -99,35 +113,6 @@ impl<const N: usize> State<N> {
         }
     }
 
-    /// A decision as a mutant would make it.
-    fn weakened(
-        &self,
-        id: NodeId,
-        lease: Option<Lease>,
-        decision: Decision,
-        rules: Rules,
-    ) -> Decision {
-        match decision {
-            Decision::Write(Intent::Accept, fence)
-                if !rules.hold(Rule::AcceptFirst) && self[id].object.mark.is_none() =>
-            {
-                Decision::Write(Intent::Cordon { early: true }, fence)
-            }
-            Decision::Write(Intent::Retire(ending), fence)
-                if !rules.hold(Rule::UndoBeforeEnd) =>
-            {
-                Decision::Write(Intent::End(ending), fence)
-            }
-            Decision::Write(Intent::Undo, fence)
-                if !rules.hold(Rule::UndoBeforeRebooted)
-                    && lease.is_some_and(|lease| lease.phase == At(Phase::Rebooting)) =>
-            {
-                Decision::Write(Intent::MarkRebooted, fence)
-            }
-            Decision::Wait | Decision::Evict | Decision::Write(..) => decision,
-        }
-    }
-
     /// S2, S4, S7: what must be true when an agent decides to commit.
     fn judge_commit(&mut self, id: NodeId, lease: Option<Lease>, fence: Fence) {
         let node = self[id];
@@ -137,11 +122,15 @@ impl<const N: usize> State<N> {
         };
         let is_cordoned = node.object.mark.is_some_and(|mark| mark.fence == fence)
             && node.object.is_unschedulable;
-        let holds_slot =
-            node.slot.is_some_and(|slot| slot.fence == fence && slot.uid == lease.uid);
+        let holds_slot = node
+            .slot
+            .is_some_and(|slot| slot.fence == fence && slot.uid == lease.uid);
         self.require(is_cordoned && !node.has_pods && holds_slot, Flaw::Reboot);
         self.require(lease.before == Boot::Now, Flaw::Reboot);
-        self.require(lease.clear.is_some_and(|key| !key.evidence_is_old), Flaw::Key);
+        self.require(
+            lease.clear.is_some_and(|key| !key.evidence_is_old),
+            Flaw::Key,
+        );
         self.require(!self.is_paused, Flaw::Key);
         self.require(node.needs_reboot, Flaw::Needless);
     }
@@ -150,14 +139,19 @@ impl<const N: usize> State<N> {
         self[id].agent = Agent::Idle;
         let landed = self.land(id, write, rules);
         let went_on = match (write.intent, landed) {
-            (Intent::Retire(ending), Landed::Yes) => {
-                Some(Agent::Writes(Write { intent: Intent::End(ending), ..write }))
-            }
-            (Intent::Commit, Landed::Yes) => {
-                Some(Agent::Committed { fence: write.fence, is_late: write.is_late })
-            }
+            (Intent::Retire(ending), Landed::Yes) => Some(Agent::Writes(Write {
+                intent: Intent::End(ending),
+                ..write
+            })),
+            (Intent::Commit, Landed::Yes) => Some(Agent::Committed {
+                fence: write.fence,
+                is_late: write.is_late,
+            }),
             (Intent::Commit, Landed::No) if !rules.hold(Rule::CallNeedsCommit) => {
-                Some(Agent::Committed { fence: write.fence, is_late: write.is_late })
+                Some(Agent::Committed {
+                    fence: write.fence,
+                    is_late: write.is_late,
+                })
             }
             _ => None,
         };
@@ -177,32 +171,45 @@ impl<const N: usize> State<N> {
 
     fn land_on_node(&mut self, id: NodeId, write: Write, rules: Rules) -> Landed {
         let object = self[id].object;
-        let (rule, written) = match write.intent {
-            Intent::Cordon { .. } => {
-                self.require(object.undone != write.fence, Flaw::Again);
-                let mut seen = object;
-                seen.is_unschedulable &= rules.hold(Rule::BeforeRecorded);
-                if !rules.hold(Rule::OlderCordonFirst) {
-                    seen.mark = None;
-                }
-                let cordoned = decision::cordoned(&seen, write.fence);
-                (Rule::CordonVersion, cordoned.map(|after| {
-                    let is_foreign = object.is_foreign && object.is_unschedulable;
-                    crate::state::Object { is_foreign, ..after }
-                }))
+        let is_cordon = matches!(write.intent, Intent::Cordon { .. });
+        let mut seen = object;
+        let (rule, written) = if is_cordon {
+            seen.is_unschedulable &= rules.hold(Rule::BeforeRecorded);
+            if !rules.hold(Rule::OlderCordonFirst) {
+                seen.mark = None;
             }
-            _ => {
-                let mut seen = object;
-                seen.is_foreign &= rules.hold(Rule::OwnerAsked);
-                let undone = decision::undone(&seen, write.fence);
-                (Rule::UndoVersion, undone.map(|after| crate::state::Object {
-                    undone: if rules.hold(Rule::UndoChanges) { after.undone } else { 0 },
+            let is_foreign = object.is_foreign && object.is_unschedulable;
+            let after = decision::cordoned(seen, write.fence);
+            (
+                Rule::CordonVersion,
+                after.map(|after| Object {
+                    is_foreign,
                     ..after
-                }))
-            }
+                }),
+            )
+        } else {
+            seen.is_foreign &= rules.hold(Rule::OwnerAsked);
+            let after = decision::undone(seen, write.fence);
+            let undone = |after: Object| {
+                if rules.hold(Rule::UndoChanges) {
+                    after.undone
+                } else {
+                    object.undone
+                }
+            };
+            (
+                Rule::UndoVersion,
+                after.map(|after| Object {
+                    undone: undone(after),
+                    ..after
+                }),
+            )
         };
         if !write.node_is_fresh && rules.hold(rule) {
             return Landed::No;
+        }
+        if is_cordon {
+            self.require(object.undone != write.fence, Flaw::Again);
         }
         if let Some(object) = written {
             self.write_node(id, object);
@@ -223,7 +230,11 @@ impl<const N: usize> State<N> {
             return Landed::No;
         }
         // A write that is under way while the machine boots speaks of the boot before.
-        let boot = if write.is_late { Boot::Earlier } else { Boot::Now };
+        let boot = if write.is_late {
+            Boot::Earlier
+        } else {
+            Boot::Now
+        };
         let next = match write.intent {
             Intent::Accept => Lease {
                 phase: At(Phase::Draining),
@@ -232,19 +243,37 @@ impl<const N: usize> State<N> {
                 after: Boot::None,
                 ..lease
             },
-            Intent::MarkDrained => Lease { phase: At(Phase::Drained), ..lease },
-            Intent::Commit => Lease { phase: At(Phase::Rebooting), ..lease },
-            Intent::End(Ending::Aborted) => Lease { phase: At(Phase::Aborted), ..lease },
-            Intent::End(Ending::Failed) => Lease { phase: At(Phase::Failed), ..lease },
-            Intent::MarkRebooted => {
-                Lease { phase: At(Phase::Rebooted), after: boot, ..lease }
-            }
+            Intent::MarkDrained => Lease {
+                phase: At(Phase::Drained),
+                ..lease
+            },
+            Intent::Commit => Lease {
+                phase: At(Phase::Rebooting),
+                ..lease
+            },
+            Intent::End(Ending::Aborted) => Lease {
+                phase: At(Phase::Aborted),
+                ..lease
+            },
+            Intent::End(Ending::Failed) => Lease {
+                phase: At(Phase::Failed),
+                ..lease
+            },
+            Intent::MarkRebooted => Lease {
+                phase: At(Phase::Rebooted),
+                after: boot,
+                ..lease
+            },
             Intent::Cordon { .. } | Intent::Undo | Intent::Retire(_) => lease,
         };
         if write.intent == Intent::Commit {
             self.require(!fencing::is_revoked(&lease, write.fence), Flaw::Key);
         }
-        if self.write_lease(id, PhaseOwner::Agent, next) { Landed::Yes } else { Landed::No }
+        if self.write_lease(id, PhaseOwner::Agent, next) {
+            Landed::Yes
+        } else {
+            Landed::No
+        }
     }
 
     /// The reboot call, noted in the journal before it is made.
@@ -302,73 +331,9 @@ impl<const N: usize> State<N> {
 fn reads_ledger(lease: &Lease) -> bool {
     match lease.phase.0 {
         Phase::Pending | Phase::Granted => fencing::has_open_grant(lease),
-        Phase::Drained | Phase::Rebooting => {
-            lease.clear.map_or(0, |key| key.fence) == lease.fence
-        }
+        Phase::Drained | Phase::Rebooting => lease.clear.map_or(0, |key| key.fence) == lease.fence,
         Phase::Draining | Phase::Rebooted | Phase::Completed | Phase::Aborted | Phase::Failed => {
             false
         }
     }
 }
-
-/// The facts of a pass, as a mutant would see them.
-fn bent(node: &Node, lease: Option<Lease>, is_paused: bool, rules: Rules) -> Pass {
-    let mut pass = Pass {
-        lease,
-        slot: node.slot,
-        is_paused: is_paused && rules.hold(Rule::PauseChecked),
-        object: node.object,
-        has_pods: node.has_pods && rules.hold(Rule::PodsChecked),
-        needs_reboot: node.needs_reboot || !rules.hold(Rule::TriggerReread),
-        journal: node.journal,
-    };
-    if let Some(lease) = &mut pass.lease {
-        bend_lease(lease, &mut pass.slot, rules);
-        let waits = matches!(lease.phase.0, Phase::Pending | Phase::Granted);
-        if waits && !rules.hold(Rule::JournalChecked) {
-            pass.journal.committed = 0;
-        }
-        let may_accept = waits && fencing::has_open_grant(lease);
-        if may_accept && !(rules.hold(Rule::AcceptFirst) && rules.hold(Rule::OlderCordonFirst)) {
-            pass.object.mark = None;
-        }
-        if !rules.hold(Rule::OlderCordonFirst)
-            && pass.object.mark.is_some_and(|mark| mark.fence != lease.fence)
-        {
-            pass.object.mark = None;
-        }
-    }
-    pass.object.is_foreign &= rules.hold(Rule::OwnerAsked);
-    if !rules.hold(Rule::VetoObeyed) && pass.object.mark.is_some() {
-        pass.object.is_unschedulable = true;
-    }
-    if !rules.hold(Rule::UndoneIsFinal) {
-        pass.object.undone = 0;
-    }
-    if !rules.hold(Rule::UndoWaitsForCall) && pass.journal.call == Call::Young {
-        pass.journal.call = Call::Old;
-    }
-    pass
-}
-
-fn bend_lease(lease: &mut Lease, slot: &mut Option<Slot>, rules: Rules) {
-    let is_uncommitted = matches!(lease.phase.0, Phase::Draining | Phase::Drained);
-    if is_uncommitted && !rules.hold(Rule::BootCompared) && lease.before != Boot::None {
-        lease.before = Boot::Now;
-    }
-    if is_uncommitted && !rules.hold(Rule::RevokeObeyed) {
-        lease.revoke = 0;
-    }
-    if let Some(key) = &mut lease.clear {
-        key.is_old &= rules.hold(Rule::KeyAgeChecked);
-    }
-    if !rules.hold(Rule::SlotChecked) {
-        *slot = Some(Slot { fence: lease.grant, uid: lease.uid, was_over: false });
-    }
-    if let Some(slot) = slot
-        && !rules.hold(Rule::SlotUidChecked)
-    {
-        slot.uid = lease.uid;
-    }
-}
-

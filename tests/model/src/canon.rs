@@ -3,9 +3,7 @@
 
 use crate::fencing;
 use crate::rules::{Rule, Rules};
-use crate::state::{
-    Agent, At, Boot, Fence, Intent, Lease, Node, NodeId, Operator, State, Write,
-};
+use crate::state::{Agent, At, Boot, Fence, Intent, Lease, Node, NodeId, Operator, State, Write};
 use slipway_api::Phase;
 
 /// The fence that the next grant gets: above every one that anything speaks of.
@@ -97,6 +95,7 @@ fn is_hopeless(operator: Operator, rules: Rules) -> bool {
         | Operator::SawOver { .. }
         | Operator::Frees { .. }
         | Operator::SawDebt { .. }
+        | Operator::Restores { .. }
         | Operator::Voids { .. } => false,
     }
 }
@@ -117,6 +116,7 @@ fn each_fence<const N: usize>(state: &mut State<N>, visit: &mut impl FnMut(&mut 
             | Operator::SawDebt { fence, .. }
             | Operator::AsksPhase { fence, .. }
             | Operator::AsksKeys { fence, .. }
+            | Operator::Restores { fence, .. }
             | Operator::Voids { fence, .. } => visit(fence),
             Operator::Idle | Operator::Grants { .. } | Operator::Appends { .. } => {}
         }
@@ -159,12 +159,17 @@ fn in_lease(lease: &mut Lease, visit: &mut impl FnMut(&mut Fence)) {
 
 fn rank_fences<const N: usize>(state: &mut State<N>) {
     let mut used: u64 = 1;
-    each_fence(state, &mut |fence| used |= 1_u64.checked_shl((*fence).into()).unwrap_or(0));
+    each_fence(state, &mut |fence| {
+        used |= 1_u64.checked_shl((*fence).into()).unwrap_or(0);
+    });
     if used & used.wrapping_add(1) == 0 {
         return;
     }
     each_fence(state, &mut |fence| {
-        let below = 1_u64.checked_shl((*fence).into()).unwrap_or(0).wrapping_sub(1);
+        let below = 1_u64
+            .checked_shl((*fence).into())
+            .unwrap_or(0)
+            .wrapping_sub(1);
         *fence = Fence::try_from((used & below).count_ones()).unwrap_or(*fence);
     });
 }
@@ -189,7 +194,9 @@ fn permuted<const N: usize>(state: &State<N>, order: &[u8; N]) -> State<N> {
     for operator in &mut result.operators {
         let place = |node: &mut NodeId| {
             let place = order.iter().position(|index| *index == node.0);
-            node.0 = place.and_then(|place| u8::try_from(place).ok()).unwrap_or(node.0);
+            node.0 = place
+                .and_then(|place| u8::try_from(place).ok())
+                .unwrap_or(node.0);
         };
         if let Operator::Appends { slots, .. } = operator {
             let bits = order.iter().map(|index| *slots >> *index & 1);
@@ -207,6 +214,7 @@ fn permuted<const N: usize>(state: &State<N>, order: &[u8; N]) -> State<N> {
             | Operator::SawDebt { node, .. }
             | Operator::AsksPhase { node, .. }
             | Operator::AsksKeys { node, .. }
+            | Operator::Restores { node, .. }
             | Operator::Voids { node, .. } => place(node),
             Operator::Idle => {}
         }
@@ -216,7 +224,10 @@ fn permuted<const N: usize>(state: &State<N>, order: &[u8; N]) -> State<N> {
 }
 
 fn next_permutation(order: &mut [u8]) -> bool {
-    let Some(pivot) = order.windows(2).rposition(|pair| matches!(pair, [a, b] if a < b)) else {
+    let Some(pivot) = order
+        .windows(2)
+        .rposition(|pair| matches!(pair, [a, b] if a < b))
+    else {
         return false;
     };
     let low = order.get(pivot).copied().unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::state::Faults;
 pub struct Case {
     /// What it is called.
     pub name: &'static str,
-    /// Two nodes or three.
+    /// One node to three.
     pub nodes: u8,
     /// The budget.
     pub allowed: usize,
@@ -40,7 +40,8 @@ pub const QUIET: Faults = Faults {
     in_vain: 0,
 };
 
-const PLAIN: Case = Case {
+/// Two nodes, one at a time, two operators, no fault.
+pub const PLAIN: Case = Case {
     name: "",
     nodes: 2,
     allowed: 1,
@@ -50,26 +51,251 @@ const PLAIN: Case = Case {
     is_nightly: false,
 };
 
-/// Every configuration, the small ones first.
-pub const CASES: &[Case] = &[
-    Case { name: "quiet", ..PLAIN },
-    Case { name: "crash-revoke", faults: Faults { crashes: 1, revokes: 1, ..QUIET }, ..PLAIN },
-    Case { name: "revoke", faults: Faults { revokes: 1, ..QUIET }, ..PLAIN },
-    Case { name: "delete", faults: Faults { deletions: 1, ..QUIET }, ..PLAIN },
-    Case { name: "time", has_time: true, ..PLAIN },
-    Case { name: "cordon", faults: Faults { cordons: 1, ..QUIET }, ..PLAIN },
-    Case { name: "uncordon", faults: Faults { uncordons: 1, ..QUIET }, ..PLAIN },
-    Case { name: "power", faults: Faults { power_cuts: 1, ..QUIET }, ..PLAIN },
-    Case { name: "pause", faults: Faults { pauses: 1, ..QUIET }, ..PLAIN },
-    Case { name: "lost", faults: Faults { lost_calls: 1, refusals: 1, ..QUIET }, ..PLAIN },
-    Case { name: "expiry", faults: Faults { expiries: 1, ..QUIET }, ..PLAIN },
-    Case { name: "calm", faults: Faults { calms: 1, ..QUIET }, ..PLAIN },
-    Case { name: "vain", faults: Faults { in_vain: 1, ..QUIET }, ..PLAIN },
-    Case { name: "crash", faults: Faults { crashes: 1, ..QUIET }, ..PLAIN },
-    Case { name: "budget-2", allowed: 2, ..PLAIN },
-    Case { name: "three", nodes: 3, ..PLAIN },
-];
+const NIGHTLY: Case = Case {
+    is_nightly: true,
+    ..PLAIN
+};
+const REVOKE: Faults = Faults {
+    revokes: 1,
+    ..QUIET
+};
+const BOTH: Faults = Faults {
+    crashes: 1,
+    ..REVOKE
+};
+const DELETE: Faults = Faults {
+    deletions: 1,
+    ..QUIET
+};
 
+const REVOKE_DELETE: Faults = Faults {
+    deletions: 1,
+    ..REVOKE
+};
+const HUMAN: Faults = Faults {
+    cordons: 1,
+    uncordons: 1,
+    ..QUIET
+};
+const MACHINE: Faults = Faults {
+    lost_calls: 1,
+    refusals: 1,
+    power_cuts: 1,
+    in_vain: 1,
+    crashes: 1,
+    ..QUIET
+};
+
+/// Every configuration.
+pub const CASES: &[Case] = &[
+    Case {
+        name: "1 node, crash, revoke, lease deleted",
+        nodes: 1,
+        faults: Faults {
+            crashes: 1,
+            ..REVOKE_DELETE
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "1 node, time, crash, revoke, human",
+        nodes: 1,
+        has_time: true,
+        faults: Faults {
+            crashes: 1,
+            revokes: 1,
+            ..HUMAN
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "1 node, time, every fault of machines",
+        nodes: 1,
+        has_time: true,
+        faults: MACHINE,
+        ..PLAIN
+    },
+    Case {
+        name: "1 node, lease deleted, machine, paused",
+        nodes: 1,
+        faults: Faults {
+            lost_calls: 1,
+            power_cuts: 1,
+            pauses: 1,
+            ..DELETE
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, quiet",
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, crash and revoke",
+        faults: BOTH,
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, lease deleted",
+        faults: DELETE,
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, time",
+        has_time: true,
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, human cordons, 1 operator",
+        operators: 1,
+        faults: Faults {
+            cordons: 1,
+            ..QUIET
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, human vetoes",
+        faults: Faults {
+            uncordons: 1,
+            ..QUIET
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, power cut",
+        faults: Faults {
+            power_cuts: 1,
+            ..QUIET
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, paused",
+        faults: Faults { pauses: 1, ..QUIET },
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, call lost or refused",
+        faults: Faults {
+            lost_calls: 1,
+            refusals: 1,
+            ..QUIET
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, grant expires",
+        faults: Faults {
+            expiries: 1,
+            ..QUIET
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, need goes",
+        faults: Faults { calms: 1, ..QUIET },
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, reboot in vain",
+        faults: Faults {
+            in_vain: 1,
+            ..QUIET
+        },
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 2, quiet",
+        allowed: 2,
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 2, revoke, 1 operator",
+        allowed: 2,
+        operators: 1,
+        faults: REVOKE,
+        ..PLAIN
+    },
+    Case {
+        name: "3 nodes, budget 1, quiet",
+        nodes: 3,
+        ..PLAIN
+    },
+    Case {
+        name: "3 nodes, budget 1, revoke, 1 operator",
+        nodes: 3,
+        operators: 1,
+        faults: REVOKE,
+        ..PLAIN
+    },
+    Case {
+        name: "3 nodes, budget 2, quiet, 1 operator",
+        nodes: 3,
+        allowed: 2,
+        operators: 1,
+        ..PLAIN
+    },
+    Case {
+        name: "2 nodes, budget 1, human cordons",
+        faults: Faults {
+            cordons: 1,
+            ..QUIET
+        },
+        ..NIGHTLY
+    },
+    Case {
+        name: "2 nodes, budget 2, crash and revoke",
+        allowed: 2,
+        faults: BOTH,
+        ..NIGHTLY
+    },
+    Case {
+        name: "2 nodes, budget 2, lease deleted",
+        allowed: 2,
+        faults: DELETE,
+        ..NIGHTLY
+    },
+    Case {
+        name: "2 nodes, budget 1, crash and lease deleted",
+        faults: Faults {
+            crashes: 1,
+            ..DELETE
+        },
+        ..NIGHTLY
+    },
+    Case {
+        name: "2 nodes, budget 1, time, crash and revoke",
+        has_time: true,
+        faults: BOTH,
+        ..NIGHTLY
+    },
+    Case {
+        name: "3 nodes, budget 1, revoke",
+        nodes: 3,
+        faults: REVOKE,
+        ..NIGHTLY
+    },
+    Case {
+        name: "3 nodes, budget 2, quiet",
+        nodes: 3,
+        allowed: 2,
+        ..NIGHTLY
+    },
+    Case {
+        name: "2 nodes, budget 1, crash, revoke, lease deleted, human, 1 operator",
+        operators: 1,
+        faults: Faults {
+            crashes: 1,
+            revokes: 1,
+            deletions: 1,
+            cordons: 1,
+            uncordons: 1,
+            ..QUIET
+        },
+        ..NIGHTLY
+    },
+];
 
 /// What is known after a case was explored.
 #[derive(Clone, Debug)]
@@ -95,19 +321,25 @@ pub struct Account {
 /// Explores a case under these rules.
 pub fn account(case: &Case, rules: Rules, most: usize) -> Account {
     match case.nodes {
+        1 => account_of::<1>(case, rules, most),
         3 => account_of::<3>(case, rules, most),
         _ => account_of::<2>(case, rules, most),
     }
 }
 
-fn account_of<const N: usize>(case: &Case, rules: Rules, most: usize) -> Account {
-    let configuration = Configuration::<N> {
+/// The model of a case.
+pub fn configuration<const N: usize>(case: &Case, rules: Rules) -> Configuration<N> {
+    Configuration {
         allowed: case.allowed,
         operators: case.operators,
         faults: case.faults,
         has_time: case.has_time,
         rules,
-    };
+    }
+}
+
+fn account_of<const N: usize>(case: &Case, rules: Rules, most: usize) -> Account {
+    let configuration = configuration::<N>(case, rules);
     let findings = explore(&configuration, most, Step::kind);
     let verdict = findings.verdict();
     let trace = findings

@@ -11,8 +11,8 @@ use slipway_api::names::{ANNOTATION_CORDONED, ANNOTATION_UNDONE, MANAGER_AGENT};
 use slipway_api::{Phase, RebootLease};
 use slipway_node_agent::decide::{Action, decide};
 use slipway_node_agent::facts::{
-    Clocks, Facts, HostFacts, JournalView, LeaseView, LedgerView, Mark as FactMark, Need,
-    PodsView, Seen,
+    Clocks, Facts, HostFacts, JournalView, LeaseView, LedgerView, Mark as FactMark, Need, PodsView,
+    Seen,
 };
 use slipway_node_agent::journal;
 use slipway_node_agent::node_write;
@@ -86,8 +86,11 @@ fn ask(pass: &Pass) -> Decision {
         Action::Commit { fence } => Decision::Write(Intent::Commit, fence_of(fence)),
         Action::Undo { fence } => Decision::Write(Intent::Undo, fence_of(fence)),
         Action::Retire { fence, outcome } => {
-            let ending =
-                if outcome.phase == Phase::Aborted { Ending::Aborted } else { Ending::Failed };
+            let ending = if outcome.phase == Phase::Aborted {
+                Ending::Aborted
+            } else {
+                Ending::Failed
+            };
             Decision::Write(Intent::Retire(ending), fence_of(fence))
         }
         Action::MarkRebooted { fence } => Decision::Write(Intent::MarkRebooted, fence_of(fence)),
@@ -102,19 +105,29 @@ fn facts(pass: &Pass) -> Facts {
         }
         _ => PodsView::NotRead,
     };
-    let slots = pass.slot.map(|slot| objects::slot(NODE, slot)).into_iter().collect();
+    let slots = pass
+        .slot
+        .map(|slot| objects::slot(NODE, slot))
+        .into_iter()
+        .collect();
     Facts {
         ledger: if lease.as_ref().is_some_and(reads_ledger) {
             LedgerView::Present(Box::new(objects::ledger(pass.is_paused, Fence::MAX, slots)))
         } else {
             LedgerView::NotRead
         },
-        lease: lease.map_or(LeaseView::Missing, |lease| LeaseView::Present(Box::new(lease))),
-        node: node_write::facts(&node(&pass.object), true),
+        lease: lease.map_or(LeaseView::Missing, |lease| {
+            LeaseView::Present(Box::new(lease))
+        }),
+        node: node_write::facts(&node(pass.object), true),
         pods,
         host: HostFacts {
             boot_id: objects::BOOT.to_owned(),
-            need: if pass.needs_reboot { Need::Required } else { Need::NotRequired },
+            need: if pass.needs_reboot {
+                Need::Required
+            } else {
+                Need::NotRequired
+            },
             // The worst answer there is: a machine that has accepted a call and does not say so.
             shutdown_pending: Some(false),
         },
@@ -145,9 +158,12 @@ fn journal_of(noted: Journal) -> journal::Journal {
     let boot_id = objects::boot_id(noted.boot).unwrap_or_default();
     let at = |age| {
         let at = BOOTTIME.saturating_sub(Duration::from_mins(age));
-        journal::Journal { boot_id: objects::BOOT.to_owned(), ..journal::Journal::default() }
-            .with_call(at)
-            .call
+        journal::Journal {
+            boot_id: objects::BOOT.to_owned(),
+            ..journal::Journal::default()
+        }
+        .with_call(at)
+        .call
     };
     journal::Journal {
         committed: noted.committed.into(),
@@ -162,17 +178,17 @@ fn journal_of(noted: Journal) -> journal::Journal {
 }
 
 /// The Node after our cordon; `None` when the agent makes no such write.
-pub fn cordoned(object: &Object, fence: Fence) -> Option<Object> {
+pub fn cordoned(object: Object, fence: Fence) -> Option<Object> {
     remembered(object, fence, true)
 }
 
 /// The Node after our undo; `None` when the agent makes no such write.
-pub fn undone(object: &Object, fence: Fence) -> Option<Object> {
+pub fn undone(object: Object, fence: Fence) -> Option<Object> {
     remembered(object, fence, false)
 }
 
-fn remembered(object: &Object, fence: Fence, is_cordon: bool) -> Option<Object> {
-    let question = (*object, fence, is_cordon);
+fn remembered(object: Object, fence: Fence, is_cordon: bool) -> Option<Object> {
+    let question = (object, fence, is_cordon);
     let known = NODES.with_borrow(|known| known.get(&question).copied());
     known.unwrap_or_else(|| {
         let present = node(object);
@@ -187,16 +203,23 @@ fn remembered(object: &Object, fence: Fence, is_cordon: bool) -> Option<Object> 
     })
 }
 
-fn node(object: &Object) -> Node {
+fn node(object: Object) -> Node {
     let mut annotations = serde_json::Map::new();
     if let Some(mark) = object.mark {
         let record = objects::record(mark).to_string();
         annotations.insert(ANNOTATION_CORDONED.to_owned(), json!(record));
     }
     if object.undone > 0 {
-        annotations.insert(ANNOTATION_UNDONE.to_owned(), json!(object.undone.to_string()));
+        annotations.insert(
+            ANNOTATION_UNDONE.to_owned(),
+            json!(object.undone.to_string()),
+        );
     }
-    let owner = if object.is_foreign { "kubectl-cordon" } else { MANAGER_AGENT };
+    let owner = if object.is_foreign {
+        "kubectl-cordon"
+    } else {
+        MANAGER_AGENT
+    };
     let value = json!({
         "metadata": {
             "name": objects::name(NODE), "uid": objects::node_uid(NODE), "resourceVersion": "1",
@@ -210,7 +233,7 @@ fn node(object: &Object) -> Node {
 }
 
 /// What the API server makes of a merge patch.
-fn patched(object: &Object, node: &Node, patch: &Value) -> Option<Object> {
+fn patched(object: Object, node: &Node, patch: &Value) -> Option<Object> {
     let mut value = serde_json::to_value(node).ok()?;
     merge(&mut value, patch);
     let node: Node = serde_json::from_value(value).ok()?;
@@ -259,17 +282,35 @@ mod tests {
     #[test]
     fn a_cordon_and_its_undo_leave_the_node_as_it_was_but_for_the_note() {
         let bare = Object::default();
-        let cordon = cordoned(&bare, 1).unwrap();
-        assert!(cordon.is_unschedulable && cordon.mark == Some(Mark { fence: 1, before: false }));
-        assert_eq!(undone(&cordon, 1), Some(Object { undone: 1, ..bare }));
-        assert_eq!(undone(&Object { undone: 1, ..bare }, 1), None);
+        let cordon = cordoned(bare, 1).unwrap();
+        assert!(
+            cordon.is_unschedulable
+                && cordon.mark
+                    == Some(Mark {
+                        fence: 1,
+                        before: false
+                    })
+        );
+        assert_eq!(undone(cordon, 1), Some(Object { undone: 1, ..bare }));
+        assert_eq!(undone(Object { undone: 1, ..bare }, 1), None);
     }
 
     #[test]
     fn a_humans_cordon_is_recorded_and_stays() {
-        let human = Object { is_unschedulable: true, is_foreign: true, ..Object::default() };
-        let both = cordoned(&human, 1).unwrap();
-        assert!(both.is_foreign && both.mark == Some(Mark { fence: 1, before: true }));
-        assert_eq!(undone(&both, 1), Some(Object { undone: 1, ..human }));
+        let human = Object {
+            is_unschedulable: true,
+            is_foreign: true,
+            ..Object::default()
+        };
+        let both = cordoned(human, 1).unwrap();
+        assert!(
+            both.is_foreign
+                && both.mark
+                    == Some(Mark {
+                        fence: 1,
+                        before: true
+                    })
+        );
+        assert_eq!(undone(both, 1), Some(Object { undone: 1, ..human }));
     }
 }

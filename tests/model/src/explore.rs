@@ -9,19 +9,25 @@
 //! that any two are taken for one is about three in a million.
 
 use std::collections::BTreeMap;
-#[expect(clippy::disallowed_types, reason = "asked by key only: its order reaches nothing")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "asked by key only: its order reaches nothing"
+)]
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use ahash::RandomState;
 use stateright::Model;
 
+/// A goal that some state must reach, by name.
+pub type Goal<S> = (&'static str, fn(&S) -> bool);
+
 /// What a model must say of its states and steps beyond [`Model`].
 pub trait Protocol: Model {
     /// The invariant that a state breaks, if it breaks one.
     fn broken(&self, state: &Self::State) -> Option<&'static str>;
     /// What must be reached, by name.
-    fn goals(&self) -> Vec<(&'static str, fn(&Self::State) -> bool)>;
+    fn goals(&self) -> Vec<Goal<Self::State>>;
     /// All is done.
     fn is_done(&self, state: &Self::State) -> bool;
     /// Nothing of ours is left behind: must hold wherever nothing happens any more.
@@ -92,7 +98,10 @@ impl Hasher for Ready {
     }
 }
 
-#[expect(clippy::disallowed_types, reason = "asked by key only: its order reaches nothing")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "asked by key only: its order reaches nothing"
+)]
 type Places = HashMap<u64, u32, BuildHasherDefault<Ready>>;
 
 /// The same in every run: a trace is walked again by it.
@@ -118,7 +127,7 @@ pub type Found<P> = Findings<<P as Model>::State, <P as Model>::Action>;
 struct Search<'a, P: Protocol> {
     protocol: &'a P,
     most: usize,
-    goals: Vec<(&'static str, fn(&P::State) -> bool)>,
+    goals: Vec<Goal<P::State>>,
     places: Places,
     /// Fingerprint and first predecessor of every state.
     origins: Vec<(u64, u32)>,
@@ -226,8 +235,14 @@ where
         }
     }
 
-    fn finish(self) -> Found<P> {
-        let stuck = if self.broken.is_some() || self.is_cut { Vec::new() } else { self.stuck() };
+    fn finish(mut self) -> Found<P> {
+        let progress = std::mem::take(&mut self.progress);
+        let is_whole = self.broken.is_none() && !self.is_cut;
+        let stuck = if is_whole {
+            self.stuck(progress)
+        } else {
+            Vec::new()
+        };
         Findings {
             states: self.origins.len(),
             steps: self.steps,
@@ -235,7 +250,10 @@ where
             broken: self.broken.map(|(name, place)| (name, self.trace(place))),
             stuck: stuck.len(),
             stuck_at: stuck.first().map(|place| self.trace(*place)),
-            orphan: self.orphan.filter(|_| self.broken.is_none()).map(|place| self.trace(place)),
+            orphan: self
+                .orphan
+                .filter(|_| self.broken.is_none())
+                .map(|place| self.trace(place)),
             missed: self.goals.iter().map(|(name, _)| *name).collect(),
             kinds: self.kinds,
             is_cut: self.is_cut,
@@ -243,9 +261,8 @@ where
     }
 
     /// Places from which no progress leads to the goal.
-    fn stuck(&self) -> Vec<u32> {
+    fn stuck(&self, mut sorted: Vec<(u32, u32)>) -> Vec<u32> {
         let index = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
-        let mut sorted = self.progress.clone();
         sorted.sort_unstable_by_key(|(_, to)| *to);
         let mut is_good = vec![false; self.origins.len()];
         let mut open = self.done.clone();
@@ -264,7 +281,10 @@ where
 
     /// The shortest way to a place, walked again by fingerprints.
     fn trace(&self, place: u32) -> Trace<P::State, P::Action> {
-        let origin = |place: u32| self.origins.get(usize::try_from(place).unwrap_or(usize::MAX));
+        let origin = |place: u32| {
+            self.origins
+                .get(usize::try_from(place).unwrap_or(usize::MAX))
+        };
         let mut prints = Vec::new();
         let mut at = place;
         while let Some((print, from)) = origin(at) {
@@ -274,7 +294,9 @@ where
         let mut prints = prints.into_iter().rev();
         let first = prints.next();
         let mut starts = self.protocol.init_states();
-        let found = starts.iter().position(|state| Some(fingerprint(state)) == first);
+        let found = starts
+            .iter()
+            .position(|state| Some(fingerprint(state)) == first);
         let mut state = starts.swap_remove(found.unwrap_or(0));
         let mut way = Vec::new();
         for print in prints {

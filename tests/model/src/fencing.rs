@@ -47,9 +47,14 @@ fn ask(lease: &RebootLease, fence: i64) -> u8 {
 }
 
 fn answers(lease: &Lease, fence: Fence) -> u8 {
-    let place = Phase::ALL.iter().position(|phase| *phase == lease.phase.0).unwrap_or(0);
+    let place = Phase::ALL
+        .iter()
+        .position(|phase| *phase == lease.phase.0)
+        .unwrap_or(0);
     let numbers = [lease.fence, lease.grant, lease.revoke, fence].map(usize::from);
-    let index = numbers.iter().fold(place, |index, number| index * FENCES + number);
+    let index = numbers
+        .iter()
+        .fold(place, |index, number| index * FENCES + number);
     let known = numbers.iter().all(|number| *number < FENCES);
     match ANSWERS.get(index).filter(|_| known) {
         Some(answers) => *answers,
@@ -96,9 +101,23 @@ mod tests {
     #[test]
     fn a_looked_up_answer_is_the_answer() {
         for phase in Phase::ALL {
-            for fences in [[0, 0, 0], [2, 2, 0], [1, 2, 0], [1, 2, 2], [3, 2, 1], [9, 9, 9], [12, 3, 11]] {
+            for fences in [
+                [0, 0, 0],
+                [2, 2, 0],
+                [1, 2, 0],
+                [1, 2, 2],
+                [3, 2, 1],
+                [9, 9, 9],
+                [12, 3, 11],
+            ] {
                 let [fence, grant, revoke] = fences;
-                let lease = Lease { phase: At(phase), fence, grant, revoke, ..Lease::new(0) };
+                let lease = Lease {
+                    phase: At(phase),
+                    fence,
+                    grant,
+                    revoke,
+                    ..Lease::new(0)
+                };
                 let object = objects::lease(NodeId(0), &lease);
                 for asked in 0..14 {
                     assert_eq!(answers(&lease, asked), ask(&object, asked.into()));

@@ -16,6 +16,7 @@ pub mod decision;
 pub mod explore;
 pub mod fencing;
 pub mod model;
+pub mod mutant;
 pub mod objects;
 pub mod operator;
 pub mod planning;

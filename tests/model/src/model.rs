@@ -4,14 +4,12 @@ use stateright::{Model, Property};
 
 use crate::agent::CallEnds;
 use crate::canon;
-use crate::explore::Protocol;
+use crate::explore::{Goal, Protocol};
 use crate::operator::{Job, Stroke};
 use crate::planning;
 use crate::property;
 use crate::rules::{Rule, Rules};
-use crate::state::{
-    Agent, Faults, Journal, Lease, Node, NodeId, Object, Operator, State,
-};
+use crate::state::{Agent, Faults, Journal, Lease, Node, NodeId, Object, Operator, State};
 use crate::world::Event;
 
 /// One configuration of `N` nodes.
@@ -59,6 +57,29 @@ pub enum Step {
 }
 
 impl Step {
+    /// Every kind of step.
+    pub fn kinds() -> std::collections::BTreeSet<String> {
+        let id = NodeId(0);
+        let ends = [CallEnds::Accepted, CallEnds::Refused, CallEnds::NeverMade];
+        let others = [
+            Self::Operator(0),
+            Self::Forgets(0),
+            Self::Revoke(id),
+            Self::Agent(id),
+            Self::Dies(id, false),
+            Self::Dies(id, true),
+            Self::Lands(id),
+            Self::Brake(true),
+            Self::Brake(false),
+            Self::Minute,
+        ];
+        let steps = Job::ALL.map(|job| Self::SetsOut(0, job, id)).into_iter();
+        let steps = steps.chain(Stroke::ALL.map(|stroke| Self::Strikes(stroke, id)));
+        let steps = steps.chain(ends.map(|ends| Self::Calls(id, ends)));
+        let steps = steps.chain(Event::ALL.map(|event| Self::Happens(event, id)));
+        steps.chain(others).map(|step| step.kind()).collect()
+    }
+
     /// What kind of step it is, for the account of what was covered.
     pub fn kind(&self) -> String {
         match self {
@@ -89,9 +110,7 @@ impl<const N: usize> Configuration<N> {
                 *state.operators.get_mut(usize::from(place))? = held;
                 true
             }
-            Step::Operator(place) => {
-                state.operator_step(usize::from(place), self.allowed, rules)
-            }
+            Step::Operator(place) => state.operator_step(usize::from(place), self.allowed, rules),
             Step::Forgets(place) => {
                 *state.operators.get_mut(usize::from(place))? = Operator::Idle;
                 true
@@ -211,19 +230,28 @@ impl<const N: usize> Model for Configuration<N> {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // The checker of stateright takes functions without a context: these are for the account
-        // of names only, and `explore` judges with the budget.
-        Vec::new()
+        vec![
+            Property::always(
+                "no invariant is broken",
+                |model: &Self, state: &State<N>| model.broken(state).is_none(),
+            ),
+            Property::sometimes("every node is rebooted and clean", |_, state| {
+                property::is_done(state)
+            }),
+        ]
     }
 }
 
 impl<const N: usize> Protocol for Configuration<N> {
     fn broken(&self, state: &State<N>) -> Option<&'static str> {
         let invariants = property::invariants::<N>();
-        invariants.iter().find(|(_, holds)| !holds(state, self.allowed)).map(|(name, _)| *name)
+        invariants
+            .iter()
+            .find(|(_, holds)| !holds(state, self.allowed))
+            .map(|(name, _)| *name)
     }
 
-    fn goals(&self) -> Vec<(&'static str, fn(&State<N>) -> bool)> {
+    fn goals(&self) -> Vec<Goal<State<N>>> {
         let mut goals = property::goals::<N>();
         goals.extend(property::goals_of_faults::<N>(self.faults));
         goals
@@ -245,7 +273,7 @@ impl<const N: usize> Protocol for Configuration<N> {
         match step {
             Step::SetsOut(_, job, id) => job.is_advised(&advice(*id)),
             Step::Strikes(stroke, id) => match stroke {
-                Stroke::Create => advice(*id).create,
+                Stroke::Create => advice(*id).create || advice(*id).demand,
                 Stroke::Close => advice(*id).close,
                 Stroke::Show => advice(*id).show,
                 Stroke::Void | Stroke::Revoke => advice(*id).revoke,

@@ -1,13 +1,13 @@
 //! From the model's few bits to the objects of the API, so that the programs' own functions decide.
 
+use std::sync::LazyLock;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-use slipway_api::lease::{Clear, CordonRecord, Grant, PolicyReference, Revoke, Transition};
-use slipway_api::policy::{DrainSettings, RebootSettings, VerifySettings};
-use slipway_api::{
-    RebootLease, RebootLeaseSpec, RebootLeaseStatus, RebootLedger, RebootLedgerSpec,
-    RebootLedgerStatus, Slot as ApiSlot,
-};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use slipway_api::lease::{Clear, CordonRecord, Grant, Revoke, Transition};
+use slipway_api::{RebootLease, RebootLeaseSpec, RebootLeaseStatus, RebootLedger, Slot as ApiSlot};
 
 use crate::state::{Boot, Fence, Key, Lease, Mark, Node, NodeId, Slot, State};
 
@@ -15,14 +15,17 @@ use crate::state::{Boot, Fence, Key, Lease, Mark, Node, NodeId, Slot, State};
 pub const NOW: Timestamp = Timestamp::constant(1_795_521_600, 0);
 /// The present boot, as every reader of this moment calls it.
 pub const BOOT: &str = "present";
-/// Any earlier one.
+/// The one that the kubelet reports still.
+pub const REPORTED: &str = "reported";
+/// Any other earlier one.
 pub const EARLIER: &str = "earlier";
 /// UID of the one policy.
 pub const POLICY: &str = "policy";
 
 /// So many minutes before the moment.
 pub fn minutes_ago(minutes: i64) -> Timestamp {
-    NOW.saturating_sub(SignedDuration::from_mins(minutes)).unwrap_or(NOW)
+    NOW.saturating_sub(SignedDuration::from_mins(minutes))
+        .unwrap_or(NOW)
 }
 
 /// Name of a node and its lease.
@@ -44,30 +47,68 @@ pub fn boot_id(boot: Boot) -> Option<String> {
     match boot {
         Boot::None => None,
         Boot::Now => Some(BOOT.to_owned()),
+        Boot::Reported => Some(REPORTED.to_owned()),
         Boot::Earlier => Some(EARLIER.to_owned()),
     }
 }
 
-/// The one policy, as leases name it.
-pub fn policy_reference() -> PolicyReference {
-    PolicyReference { name: POLICY.to_owned(), uid: POLICY.to_owned() }
+/// An object with the fields that must be there; what the API gains in others is left at its default.
+#[expect(
+    clippy::expect_used,
+    reason = "every one of them is written in this file"
+)]
+fn template<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).expect("the templates of the model fit the API")
 }
 
+static GRANT: LazyLock<Grant> = LazyLock::new(|| {
+    template(json!({
+        "fence": 1, "grantedAt": NOW, "notAfter": NOW, "drain": {}, "reboot": {}, "verify": {},
+    }))
+});
+
+static SPEC: LazyLock<RebootLeaseSpec> = LazyLock::new(|| {
+    let policy = json!({"name": POLICY, "uid": POLICY});
+    template(json!({"nodeUID": "u", "policy": policy, "requestedAt": minutes_ago(6000)}))
+});
+
+static SLOT: LazyLock<ApiSlot> = LazyLock::new(|| {
+    template(json!({"node": "n", "nodeUID": "u", "leaseUID": "l", "policyUID": POLICY, "fence": 1}))
+});
+
+static LEDGER: LazyLock<RebootLedger> = LazyLock::new(|| {
+    template(json!({
+        "apiVersion": "slipway.dev/v1alpha1", "kind": "RebootLedger",
+        "metadata": {"name": slipway_api::names::LEDGER_NAME},
+        "spec": {}, "status": {"nextFence": 1},
+    }))
+});
+
 fn grant(lease: &Lease) -> Option<Grant> {
-    let not_after = if lease.is_expired { minutes_ago(1) } else { minutes_ago(-60) };
+    let not_after = if lease.is_expired {
+        minutes_ago(1)
+    } else {
+        minutes_ago(-60)
+    };
     (lease.grant > 0).then(|| Grant {
         fence: lease.grant.into(),
-        granted_at: Time(NOW),
+        // Nobody has waited long, but where the grant has run out.
+        granted_at: Time(if lease.is_expired {
+            minutes_ago(61)
+        } else {
+            NOW
+        }),
         not_after: Time(not_after),
-        drain: DrainSettings::default(),
-        reboot: RebootSettings::default(),
-        verify: VerifySettings::default(),
+        ..GRANT.clone()
     })
 }
 
 fn clear(key: Key) -> Clear {
     let at = if key.is_old { minutes_ago(2) } else { NOW };
-    Clear { fence: key.fence.into(), at: Time(at) }
+    Clear {
+        fence: key.fence.into(),
+        at: Time(at),
+    }
 }
 
 fn revoke(fence: Fence) -> Option<Revoke> {
@@ -82,15 +123,17 @@ fn revoke(fence: Fence) -> Option<Revoke> {
 pub fn lease(node: NodeId, lease: &Lease) -> RebootLease {
     let spec = RebootLeaseSpec {
         node_uid: node_uid(node),
-        policy: Some(policy_reference()),
-        requested_at: Time(minutes_ago(6000)),
         grant: grant(lease),
         clear: lease.clear.map(clear),
         revoke: revoke(lease.revoke),
+        ..SPEC.clone()
     };
     let mut object = RebootLease::new(&name(node), spec);
     object.metadata.uid = Some(lease_uid(node, lease.uid));
-    let entered = Transition { phase: lease.phase.0, at: MicroTime(minutes_ago(3000)) };
+    let entered = Transition {
+        phase: lease.phase.0,
+        at: MicroTime(minutes_ago(3000)),
+    };
     object.status = Some(RebootLeaseStatus {
         phase: lease.phase.0,
         fence: lease.fence.into(),
@@ -110,23 +153,19 @@ pub fn slot(node: NodeId, slot: Slot) -> ApiSlot {
         node: name(node),
         node_uid: node_uid(node),
         lease_uid: lease_uid(node, slot.uid),
-        policy_uid: POLICY.to_owned(),
         fence: slot.fence.into(),
-        control_plane: false,
+        ..SLOT.clone()
     }
 }
 
 /// A ledger with these slots.
 pub fn ledger(is_paused: bool, next_fence: Fence, slots: Vec<ApiSlot>) -> RebootLedger {
-    let mut ledger = RebootLedger::new(
-        slipway_api::names::LEDGER_NAME,
-        RebootLedgerSpec { paused: is_paused },
-    );
-    ledger.status = Some(RebootLedgerStatus {
-        next_fence: next_fence.into(),
-        slots,
-        grants_not_before: None,
-    });
+    let mut ledger = LEDGER.clone();
+    ledger.spec.paused = is_paused;
+    if let Some(status) = &mut ledger.status {
+        status.next_fence = next_fence.into();
+        status.slots = slots;
+    }
     ledger
 }
 
@@ -141,10 +180,17 @@ pub fn slots(nodes: &[Node]) -> Vec<ApiSlot> {
 
 /// The ledger of a state.
 pub fn ledger_of<const N: usize>(state: &State<N>) -> RebootLedger {
-    ledger(state.is_paused, crate::canon::next_fence(state), slots(&state.nodes))
+    ledger(
+        state.is_paused,
+        crate::canon::next_fence(state),
+        slots(&state.nodes),
+    )
 }
 
 /// The content of our annotation.
 pub fn record(mark: Mark) -> CordonRecord {
-    CordonRecord { fence: mark.fence.into(), unschedulable_before: mark.before }
+    CordonRecord {
+        fence: mark.fence.into(),
+        unschedulable_before: mark.before,
+    }
 }

@@ -5,10 +5,14 @@
 //! not", and every write makes the copies of others old. Fences are kept as ranks: only their order
 //! matters, so that the fences of a run without end are still finitely many.
 
+mod operators;
+
 use std::hash::{Hash, Hasher};
 use std::ops::{Index, IndexMut};
 
 use slipway_api::Phase;
+
+pub use operators::Operator;
 
 /// A fence, as its rank among those that anything still speaks of; 0 for none.
 pub type Fence = u8;
@@ -35,17 +39,30 @@ pub enum Boot {
     None,
     /// The present boot.
     Now,
-    /// An earlier one.
+    /// The one that the kubelet reports still, although the machine has booted since.
+    Reported,
+    /// Any other earlier one.
     Earlier,
 }
 
 impl Boot {
-    /// The same ID after one more boot.
+    /// The same ID after one more boot; `was_up`: the kubelet had reported the boot that ended.
     #[must_use]
-    pub const fn aged(self) -> Self {
+    pub const fn aged(self, was_up: bool) -> Self {
         match self {
             Self::None => Self::None,
-            Self::Now | Self::Earlier => Self::Earlier,
+            Self::Now if was_up => Self::Reported,
+            Self::Reported if !was_up => Self::Reported,
+            Self::Now | Self::Reported | Self::Earlier => Self::Earlier,
+        }
+    }
+
+    /// The same ID once the kubelet reports the present boot.
+    #[must_use]
+    pub const fn after_report(self) -> Self {
+        match self {
+            Self::Reported => Self::Earlier,
+            Self::None | Self::Now | Self::Earlier => self,
         }
     }
 }
@@ -110,6 +127,8 @@ pub struct Slot {
     pub uid: u8,
     /// Its lease was deleted when it had already said that the fence was over.
     pub was_over: bool,
+    /// It was put back, after it had been lost or freed.
+    pub is_restored: bool,
 }
 
 /// The annotation `slipway.dev/cordoned`.
@@ -172,11 +191,9 @@ impl Intent {
     pub const fn is_of_node(self) -> bool {
         match self {
             Self::Cordon { .. } | Self::Undo | Self::Retire(_) => true,
-            Self::Accept
-            | Self::MarkDrained
-            | Self::Commit
-            | Self::End(_)
-            | Self::MarkRebooted => false,
+            Self::Accept | Self::MarkDrained | Self::Commit | Self::End(_) | Self::MarkRebooted => {
+                false
+            }
         }
     }
 }
@@ -246,6 +263,7 @@ pub struct Journal {
 
 /// A node and everything that belongs to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts, each true or not")]
 pub struct Node {
     /// Its slot in the ledger.
     pub slot: Option<Slot>,
@@ -275,123 +293,6 @@ pub struct Node {
     pub journal: Journal,
     /// The fence of a reboot call that the machine has accepted and that will take effect.
     pub pending: Fence,
-}
-
-/// An operator between two calls. Nothing is kept of what it saw but what its next writes rest on.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Operator {
-    /// It holds nothing.
-    Idle,
-    /// It has found a lease that may take a grant.
-    Grants {
-        /// Whose.
-        node: NodeId,
-        /// UID of the lease.
-        uid: u8,
-        /// Nobody has written the lease since.
-        is_fresh: bool,
-        /// The budget had room then.
-        had_room: bool,
-    },
-    /// It has also read the ledger: only where the ledger is written without its version.
-    Appends {
-        /// Whose slot.
-        node: NodeId,
-        /// UID of the lease.
-        uid: u8,
-        /// Nobody has written the lease since.
-        is_fresh: bool,
-        /// Slots in the ledger that it read, one bit per node.
-        slots: u8,
-    },
-    /// It has appended a slot; the grant is next.
-    Granted {
-        /// Whose.
-        node: NodeId,
-        /// The fence of the slot.
-        fence: Fence,
-        /// Nobody has written the lease since it was read.
-        is_fresh: bool,
-    },
-    /// It has gathered evidence for the second key.
-    Clears {
-        /// Whose.
-        node: NodeId,
-        /// The grant.
-        fence: Fence,
-        /// Gathered more than 60 s ago.
-        is_old: bool,
-        /// Nobody has written the lease since.
-        is_fresh: bool,
-    },
-    /// It has found a reboot proved.
-    Concludes {
-        /// Whose.
-        node: NodeId,
-        /// The fence.
-        fence: Fence,
-        /// Completed, else Failed.
-        is_good: bool,
-        /// Nobody has written the lease since.
-        is_fresh: bool,
-    },
-    /// It has seen in the lease that the fence of a slot is over.
-    SawOver {
-        /// Whose slot.
-        node: NodeId,
-        /// Its fence.
-        fence: Fence,
-    },
-    /// It has also seen that the Node carries no cordon of ours.
-    Frees {
-        /// Whose slot.
-        node: NodeId,
-        /// Its fence.
-        fence: Fence,
-    },
-    /// It has seen a lease that ended and no slot.
-    Reopens {
-        /// Whose.
-        node: NodeId,
-        /// The fence that ended.
-        fence: Fence,
-        /// Nobody has written the lease since.
-        is_fresh: bool,
-    },
-    /// It has seen a slot whose lease is missing or another one.
-    SawDebt {
-        /// Whose slot.
-        node: NodeId,
-        /// Its fence.
-        fence: Fence,
-        /// Its lease UID.
-        uid: u8,
-    },
-    /// It has made the lease anew; `Draining` is next.
-    AsksPhase {
-        /// Whose.
-        node: NodeId,
-        /// The slot's fence.
-        fence: Fence,
-        /// Nobody has written the lease since.
-        is_fresh: bool,
-    },
-    /// It has written `Draining`; the revoked grant is next.
-    AsksKeys {
-        /// Whose.
-        node: NodeId,
-        /// The slot's fence.
-        fence: Fence,
-        /// Nobody has written the lease since.
-        is_fresh: bool,
-    },
-    /// It will call off a grant without a slot that it saw in its cache.
-    Voids {
-        /// Whose.
-        node: NodeId,
-        /// The fence.
-        fence: Fence,
-    },
 }
 
 /// How often each fault may still happen.
@@ -436,6 +337,18 @@ pub struct State<const N: usize> {
     pub faults: Faults,
     /// What a step did that may never be done.
     pub flaw: Option<crate::property::Flaw>,
+}
+
+impl Slot {
+    /// A slot as a grant makes it.
+    pub const fn new(fence: Fence, uid: u8) -> Self {
+        Self {
+            fence,
+            uid,
+            was_over: false,
+            is_restored: false,
+        }
+    }
 }
 
 impl<const N: usize> Index<NodeId> for State<N> {

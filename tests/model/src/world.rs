@@ -3,8 +3,8 @@
 use slipway_api::Phase;
 
 use crate::fencing;
-use crate::state::{Agent, At, Call, Intent, NodeId, Object, Operator, State};
 use crate::property::Flaw;
+use crate::state::{Agent, At, Call, Intent, Node, NodeId, Object, Operator, State};
 
 /// What happens to one node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -96,6 +96,9 @@ impl<const N: usize> State<N> {
             Event::ComesUp => {
                 self[id].is_up = true;
                 self[id].down = 0;
+                if let Some(lease) = &mut self[id].lease {
+                    lease.after = lease.after.after_report();
+                }
                 !node.is_up
             }
             Event::PowerCut => {
@@ -112,9 +115,8 @@ impl<const N: usize> State<N> {
             }
             Event::Uncordon => node.is_wanted && self.by_human(id, false),
             Event::Veto => {
-                let vetoes = !node.is_wanted
-                    && node.object.is_unschedulable
-                    && spend(&mut faults.uncordons);
+                let vetoes =
+                    !node.is_wanted && node.object.is_unschedulable && spend(&mut faults.uncordons);
                 vetoes && self.by_human(id, false)
             }
             Event::Delete => {
@@ -129,11 +131,13 @@ impl<const N: usize> State<N> {
                 }
                 deletes
             }
-            Event::Expires => node.lease.is_some_and(|lease| !lease.is_expired)
-                && spend(&mut faults.expiries)
-                && self.expires(id),
+            Event::Expires => {
+                node.lease.is_some_and(|lease| !lease.is_expired)
+                    && spend(&mut faults.expiries)
+                    && self.expires(id)
+            }
             Event::Calms => {
-                let calms = node.needs_reboot && spend(&mut faults.calms);
+                let calms = node.needs_reboot && !is_too_late(&node) && spend(&mut faults.calms);
                 self[id].needs_reboot &= !calms;
                 calms
             }
@@ -161,14 +165,16 @@ impl<const N: usize> State<N> {
 
     fn boots(&mut self, id: NodeId) {
         let node = &mut self[id];
+        let was_up = node.is_up;
         node.is_up = false;
         node.pending = 0;
         node.agent = Agent::Idle;
-        node.journal.boot = node.journal.boot.aged();
+        node.journal.boot = node.journal.boot.aged(false);
         node.journal.call = Call::None;
         if let Some(lease) = &mut node.lease {
-            lease.before = lease.before.aged();
-            lease.after = lease.after.aged();
+            // Nobody compares these with what the kubelet reports.
+            lease.before = lease.before.aged(false);
+            lease.after = lease.after.aged(was_up);
         }
         if let Some(flight) = &mut node.flight {
             flight.is_late = true;
@@ -184,14 +190,7 @@ impl<const N: usize> State<N> {
         self.write_node(id, object);
         let node = &mut self[id];
         node.is_wanted = is_cordon;
-        let is_committing = match node.agent {
-            Agent::Writes(write) => write.intent == Intent::Commit,
-            Agent::Committed { .. } => true,
-            Agent::Idle | Agent::HasLease { .. } => false,
-        };
-        let is_committed = node.lease.is_some_and(|lease| lease.phase == At(Phase::Rebooting));
-        let is_sent = node.flight.is_some_and(|flight| flight.intent == Intent::Commit);
-        let is_too_late = is_committing || is_committed || is_sent || node.pending > 0;
+        let is_too_late = is_too_late(node);
         node.is_loosened |= !is_cordon && is_too_late;
         true
     }
@@ -229,9 +228,25 @@ impl<const N: usize> State<N> {
     }
 }
 
+/// The commit is decided, or has passed: what a human does now, or what becomes of the need, comes
+/// too late.
+fn is_too_late(node: &Node) -> bool {
+    let is_committing = match node.agent {
+        Agent::Writes(write) => write.intent == Intent::Commit,
+        Agent::Committed { .. } => true,
+        Agent::Idle | Agent::HasLease { .. } => false,
+    };
+    let is_committed = node
+        .lease
+        .is_some_and(|lease| lease.phase == At(Phase::Rebooting));
+    let is_sent = node
+        .flight
+        .is_some_and(|flight| flight.intent == Intent::Commit);
+    is_committing || is_committed || is_sent || node.pending > 0
+}
+
 fn spend(left: &mut u8) -> bool {
     let is_left = *left > 0;
     *left = left.saturating_sub(1);
     is_left
 }
-

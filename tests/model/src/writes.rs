@@ -77,7 +77,13 @@ impl<const N: usize> State<N> {
         let node = &self[id];
         if let Some(slot) = node.slot {
             let is_proved = is_proved_over(node, slot);
+            let is_answered = node.lease.is_some_and(|lease| lease.uid != slot.uid);
             self.require(is_proved, Flaw::Slot);
+            // The lease was deleted under the reboot: what is left to say is that nothing of ours
+            // is on the node. That it is Ready again nobody proves; the budget's list counts it.
+            if is_answered {
+                self[id].down = 0;
+            }
         }
         self[id].slot = None;
     }
@@ -95,8 +101,7 @@ fn is_proved_over(node: &Node, slot: Slot) -> bool {
 fn is_admitted(old: &Lease, new: &Lease) -> bool {
     let grant = new.grant == old.grant || new.grant > old.grant.max(old.revoke);
     let revoke = new.revoke == old.revoke
-        || (new.revoke > old.revoke
-            && !(old.phase.0.is_committed() && new.revoke >= old.fence));
+        || (new.revoke > old.revoke && !(old.phase.0.is_committed() && new.revoke >= old.fence));
     let clear = match (old.clear, new.clear) {
         (Some(old), Some(new)) => {
             new.fence > old.fence || (new.fence == old.fence && (old.is_old || !new.is_old))
@@ -105,6 +110,10 @@ fn is_admitted(old: &Lease, new: &Lease) -> bool {
         (Some(_), None) => false,
     };
     let accepts = new.phase.0 == slipway_api::Phase::Draining && old.phase != new.phase;
-    let fence = if accepts { new.fence > old.fence } else { new.fence == old.fence };
+    let fence = if accepts {
+        new.fence > old.fence
+    } else {
+        new.fence == old.fence
+    };
     grant && revoke && clear && fence
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use clap::Parser;
 use slipway_client::clock;
 use slipway_model::configuration::{CASES, account};
+use slipway_model::mutant::{OF_AGENT, OF_OPERATOR};
 use slipway_model::rules::Rules;
 
 /// Explores every state of the protocol and prints what it found.
@@ -19,6 +20,9 @@ struct Arguments {
     /// Print the shortest way to what does not hold, and every kind of step.
     #[arg(long)]
     trace: bool,
+    /// The mutants instead of the protocol.
+    #[arg(long)]
+    mutants: bool,
     /// Give up after so many states.
     #[arg(long, default_value_t = 60_000_000)]
     most: usize,
@@ -27,7 +31,14 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut out = io::stdout().lock();
-    writeln!(out, "{:<28} {:>11} {:>12} {:>6} {:>8}  result", "configuration", "states", "steps", "depth", "seconds")?;
+    writeln!(
+        out,
+        "{:<28} {:>11} {:>12} {:>6} {:>8}  result",
+        "configuration", "states", "steps", "depth", "seconds"
+    )?;
+    if arguments.mutants {
+        return mutants(&mut out, &arguments);
+    }
     let mut is_good = true;
     for case in CASES {
         if !case.name.contains(&arguments.name) || (case.is_nightly && !arguments.nightly) {
@@ -39,7 +50,11 @@ fn main() -> anyhow::Result<()> {
         let result = account.verdict.unwrap_or("holds");
         is_good &= account.verdict.is_none();
         let (states, steps, depth) = (account.states, account.steps, account.depth);
-        writeln!(out, "{:<28} {states:>11} {steps:>12} {depth:>6} {seconds:>8.1}  {result}, {} stuck", case.name, account.stuck)?;
+        writeln!(
+            out,
+            "{:<28} {states:>11} {steps:>12} {depth:>6} {seconds:>8.1}  {result}, {} stuck",
+            case.name, account.stuck
+        )?;
         if arguments.trace {
             for line in &account.trace {
                 writeln!(out, "    {line}")?;
@@ -51,5 +66,29 @@ fn main() -> anyhow::Result<()> {
         }
     }
     anyhow::ensure!(is_good, "a configuration does not hold");
+    Ok(())
+}
+
+fn mutants(out: &mut impl io::Write, arguments: &Arguments) -> anyhow::Result<()> {
+    for mutant in OF_OPERATOR.iter().chain(OF_AGENT) {
+        if !mutant.name.contains(&arguments.name) {
+            continue;
+        }
+        let begun = clock::boottime();
+        let account = mutant.account();
+        let seconds = clock::boottime().saturating_sub(begun).as_secs_f64();
+        let (states, result) = (account.states, account.verdict.unwrap_or("holds"));
+        writeln!(
+            out,
+            "{:<58} {states:>9} {seconds:>6.1} {:>6} {result}",
+            mutant.name,
+            format!("{:?}", mutant.breaks)
+        )?;
+        if arguments.trace {
+            for line in &account.trace {
+                writeln!(out, "    {line}")?;
+            }
+        }
+    }
     Ok(())
 }
