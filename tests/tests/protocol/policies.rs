@@ -22,17 +22,21 @@ async fn draining(world: &World) -> Result<&'static str> {
 
 /// The draining node is called off in time, for this reason, and nobody else goes.
 async fn assert_called_off(world: &World, node: &str, reason: &str) -> Result<()> {
-    let lease = world
+    world
         .cluster
-        .wait_lease(node, "revoked", EDIT_BOUND, |lease| {
-            lease.spec.revoke.is_some()
-        })
+        .wait_lease(
+            node,
+            &format!("called off by {reason}"),
+            EDIT_BOUND,
+            |lease| {
+                lease.spec.revoke.as_ref().is_some_and(|revoke| {
+                    revoke.fence == lease.granted_fence()
+                        && revoke.reason == reason
+                        && !revoke.message.is_empty()
+                })
+            },
+        )
         .await?;
-    let revoke = lease.spec.revoke.as_ref();
-    ensure!(
-        revoke.is_some_and(|revoke| revoke.reason == reason && !revoke.message.is_empty()),
-        "called off by {revoke:?}, not for {reason}"
-    );
     let lease = world
         .cluster
         .wait_phase(node, Phase::Aborted, BOUND)
