@@ -17,5 +17,6 @@ pub mod fake_api;
 pub mod images;
 pub mod machines;
 pub mod process;
+pub mod prometheus;
 pub mod simulated;
 pub mod wait;

@@ -23,6 +23,9 @@ const CARGO_DENY: &str = "0.20.2";
 pub(crate) fn everything() -> Result<()> {
     control_plane()?;
     programs()?;
+    if prometheus_possible()?.is_ok() {
+        prometheus()?;
+    }
     if machines_possible()?.is_ok() {
         machines()?;
         images()?;
@@ -92,6 +95,25 @@ pub(crate) fn machines() -> Result<()> {
     step(
         "setting machines up (Debian packages, then the image)",
         || run(&mut lab(&["machines", "set-up"])),
+    )
+}
+
+/// Whether Prometheus and Alertmanager can be had here, or why not.
+pub(crate) fn prometheus_possible() -> Result<Result<(), String>> {
+    let answer = output(&mut lab(&["prometheus", "possible"]))?;
+    let reason = answer.trim();
+    Ok(if reason.is_empty() {
+        Ok(())
+    } else {
+        Err(reason.to_owned())
+    })
+}
+
+/// Unpacks Prometheus and Alertmanager into the cache.
+pub(crate) fn prometheus() -> Result<()> {
+    step(
+        "getting Prometheus and Alertmanager (Debian packages, unpacked into the cache)",
+        || run(&mut lab(&["prometheus", "set-up"])),
     )
 }
 

@@ -16,6 +16,8 @@ enum Needs {
     Cargo,
     /// The Go-built programs.
     ControlPlane,
+    /// The Go-built programs, and Debian's packages of Prometheus and Alertmanager.
+    Prometheus,
     /// Root, Debian and systemd-nspawn.
     Machines,
 }
@@ -79,6 +81,12 @@ const SUITES: &[Suite] = &[
         run: || cargo_test("protocol"),
     },
     Suite {
+        name: "blockers",
+        what: "blockers against real Prometheus and Alertmanager servers, and hostile ones",
+        needs: Needs::Prometheus,
+        run: blockers,
+    },
+    Suite {
         name: "machines",
         what: "real systemd machines, with and without a real kubelet",
         needs: Needs::Machines,
@@ -128,8 +136,12 @@ pub(crate) fn run(only: &[String]) -> Result<()> {
 }
 
 fn outcome(suite: &Suite) -> Outcome {
-    if suite.needs == Needs::Machines {
-        let possible = setup::machines_possible();
+    let possible = match suite.needs {
+        Needs::Machines => Some(setup::machines_possible()),
+        Needs::Prometheus => Some(setup::prometheus_possible()),
+        Needs::Cargo | Needs::ControlPlane => None,
+    };
+    if let Some(possible) = possible {
         match possible {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => return Outcome::NotRun(reason),
@@ -224,6 +236,11 @@ fn cargo_tests(names: &[&str]) -> Result<()> {
         command.args(["--test", name]);
     }
     command::run(&mut command)
+}
+
+fn blockers() -> Result<()> {
+    setup::prometheus()?;
+    cargo_test("blockers")
 }
 
 fn machines() -> Result<()> {

@@ -182,7 +182,7 @@ fn trouble(error: &reqwest::Error, endpoint: &Endpoint) -> Trouble {
         cause = error.source();
     }
     let has = |word: &str| words.contains(word);
-    Trouble::new(if has("UnknownIssuer") {
+    Trouble::new(if has("UnknownIssuer") || has("BadSignature") {
         "its certificate is of an authority that is not trusted here (ca.crt of credentialsRef)"
     } else if has("NotValidForName") {
         "its certificate is for another name"

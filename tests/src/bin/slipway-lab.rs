@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use slipway_lab::images::Image;
-use slipway_lab::{chart, machines};
+use slipway_lab::{chart, machines, prometheus};
 
 /// Sets up what the lab's suites and the demo need.
 #[derive(Parser)]
@@ -23,6 +23,11 @@ struct Arguments {
 enum Verb {
     /// Machines: whether they can run here, and their set-up.
     Machines {
+        #[command(subcommand)]
+        verb: Machines,
+    },
+    /// Prometheus and Alertmanager: whether they can be had here, and their set-up.
+    Prometheus {
         #[command(subcommand)]
         verb: Machines,
     },
@@ -39,9 +44,9 @@ enum Verb {
 
 #[derive(Subcommand)]
 enum Machines {
-    /// Prints why machines cannot run here; nothing where they can.
+    /// Prints why they cannot run here; nothing where they can.
     Possible,
-    /// Installs packages and builds the image.
+    /// Gets packages, and builds what is made of them.
     SetUp,
 }
 
@@ -64,6 +69,20 @@ fn main() -> Result<()> {
                     "there already"
                 };
                 println!("    {}: {how}, {:.1} s", step.name, step.took.as_secs_f64());
+            }
+        }
+        Verb::Prometheus {
+            verb: Machines::Possible,
+        } => {
+            if let Some(reason) = prometheus::impossible() {
+                println!("{reason}");
+            }
+        }
+        Verb::Prometheus {
+            verb: Machines::SetUp,
+        } => {
+            if prometheus::set_up()? {
+                println!("    Prometheus and Alertmanager: unpacked from Debian's packages");
             }
         }
         Verb::Images { programs, archives } => {

@@ -137,7 +137,7 @@ impl World {
             }
             Phase::Rebooted => {
                 self.edit_policy(json!({"verify": {"nodeReadyFor": "6s"}}))
-                    .await?
+                    .await?;
             }
             Phase::Pending => self.edit_policy(json!({"paused": true})).await?,
             Phase::Granted | Phase::Drained | Phase::Completed | Phase::Aborted | Phase::Failed => {
