@@ -7,6 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::people::{Approval, Hold, Release, Request};
 use crate::phase::Phase;
 use crate::policy::{DrainSettings, RebootSettings, VerifySettings};
 
@@ -21,7 +22,7 @@ pub const WAITING_FOR_MAX: usize = 8;
 /// Most characters of a message.
 pub const MESSAGE_MAX: usize = 1024;
 
-/// The operator's half. People change policies, not leases.
+/// The operator's half, but for `approved`, `request`, `hold` and `release`, which are for people.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "slipway.dev",
@@ -73,6 +74,19 @@ pub struct RebootLeaseSpec {
     /// Every grant with this fence or a lower one is called off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke: Option<Revoke>,
+    /// A human lets the present need be served (mode Approve). Needs the verb `approve` on
+    /// rebootleases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approval>,
+    /// A human asks for a reboot. Needs the verb `request` on rebootleases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// A human keeps the node from being rebooted. Needs the verb `hold` on rebootleases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// A human gives a reboot up. Needs the verb `release` on rebootleases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
 }
 
 /// A policy by name and UID: one made anew under the same name is another policy.
@@ -105,6 +119,9 @@ pub struct Grant {
     pub reboot: RebootSettings,
     /// What must hold afterwards.
     pub verify: VerifySettings,
+    /// The human's request that this grant serves, as it was: then nothing on the host has to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
 }
 
 /// The second key.

@@ -20,6 +20,7 @@ pub mod duration;
 pub mod lease;
 pub mod ledger;
 pub mod names;
+pub mod people;
 pub mod phase;
 pub mod policy;
 pub mod schema;
@@ -27,7 +28,7 @@ pub mod validate;
 
 pub use duration::Duration;
 pub use lease::{RebootLease, RebootLeaseSpec, RebootLeaseStatus};
-pub use ledger::{RebootLedger, RebootLedgerSpec, RebootLedgerStatus, Slot};
+pub use ledger::{Failure, PolicyRecord, RebootLedger, RebootLedgerSpec, RebootLedgerStatus, Slot};
 pub use phase::{Phase, PhaseOwner};
 pub use policy::{RebootPolicy, RebootPolicySpec, RebootPolicyStatus};
 pub use validate::{PolicyError, ValidatedPolicy, validate_policy};

@@ -71,6 +71,11 @@ pub const TRANSITIONS: &[(Phase, Phase, PhaseOwner)] = &[
     (Rebooting, Failed, Agent),
     (Rebooted, Completed, Operator),
     (Rebooted, Failed, Operator),
+    // A human's release: the agent may be gone for good. Whatever it still writes under the phase
+    // before fails, and it undoes what is there.
+    (Draining, Failed, Operator),
+    (Drained, Failed, Operator),
+    (Rebooting, Failed, Operator),
     // A new need.
     (Completed, Pending, Operator),
     (Aborted, Pending, Operator),

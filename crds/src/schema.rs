@@ -71,6 +71,18 @@ pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Name of a label.
+pub(crate) fn label_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": LABEL_NAME_MAX,
+        "x-kubernetes-validations": [{
+            "rule": format!("self.{LABEL_NAME}"), "message": LABEL_NAME_FIX,
+        }],
+    })
+}
+
 pub(crate) fn checks(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -115,6 +127,47 @@ pub(crate) fn end_of_window(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-validations": [{
             "rule": "self.matches('^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$')",
             "message": "write a time from 00:00 to 24:00 as HH:MM, in quotes",
+        }],
+    })
+}
+
+/// The five fields of a cron expression. The minute is written as numbers: a window that starts in
+/// every minute is one that never closes.
+const CRON: &str = "matches('^([0-5]?[0-9])(,[0-5]?[0-9])* \
+(([*]|(1?[0-9]|2[0-3])(-(1?[0-9]|2[0-3]))?)(/[0-9]{1,2})?)(,(1?[0-9]|2[0-3])(-(1?[0-9]|2[0-3]))?)* \
+([*]|L|([12]?[0-9]|3[01])(-([12]?[0-9]|3[01]))?)(/[0-9]{1,2})?(,([12]?[0-9]|3[01])(-([12]?[0-9]|3[01]))?)* \
+([*]|(1[0-2]|[1-9]|[A-Z]{3})(-(1[0-2]|[1-9]|[A-Z]{3}))?)(/[0-9]{1,2})?(,(1[0-2]|[1-9]|[A-Z]{3})(-(1[0-2]|[1-9]|[A-Z]{3}))?)* \
+([*]|([0-7]|[A-Z]{3})(-([0-7]|[A-Z]{3})|#[1-5L])?)(/[0-7])?(,([0-7]|[A-Z]{3})(-([0-7]|[A-Z]{3})|#[1-5L])?)*$')";
+
+pub(crate) fn cron(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 64,
+        "x-kubernetes-validations": [{
+            "rule": format!("self.{CRON}"),
+            "message": "write five fields, minute hour day-of-month month day-of-week, the minute as a number: 0 2 20 * * is 02:00 on the 20th of each month",
+        }],
+    })
+}
+
+pub(crate) fn moment(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 32,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?(Z|[+-][0-9]{2}:[0-9]{2}))?$')",
+            "message": "write a day such as 2026-12-20, or an instant with its offset such as 2026-12-20T18:00:00Z, in quotes",
+        }],
+    })
+}
+
+pub(crate) fn cutoff(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 32,
+        "x-kubernetes-validations": [{
+            "rule": "self == 'Auto' || (self.matches('^([0-9]+(ms|s|m|h))+$') && duration(self) <= duration('168h'))",
+            "message": "write Auto, or a duration such as 45m or 1h30m, at most 168h",
         }],
     })
 }

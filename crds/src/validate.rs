@@ -3,13 +3,17 @@
 //! The CRD's schema refuses what a schema can; this is for what only a program knows (zone data),
 //! and guards against objects stored before a rule existed. Every error names its field.
 
+mod schedule;
+
 use jiff::tz::TimeZone;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::blockers::{self, BlockerRule};
 use crate::names;
-use crate::policy::{Mode, RebootPolicySpec, Weekday, Window};
+use crate::policy::{Mode, RebootPolicySpec, Weekday};
+
+pub use schedule::{CronWindow, Cutoff, Frozen};
 
 /// Why a stored policy cannot be obeyed. The policy is then not Ready, and grants nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,12 +31,28 @@ pub enum PolicyError {
         /// What is wrong and what to write.
         problem: String,
     },
+    /// A freeze that cannot be read.
+    #[error("spec.schedule.freezes[{index}]: {problem}")]
+    InvalidFreeze {
+        /// Position in the list, from 0.
+        index: usize,
+        /// What is wrong and what to write.
+        problem: String,
+    },
+    /// A cutoff that is neither `Auto` nor a duration.
+    #[error("spec.schedule.cutoff: {0:?} is neither Auto nor a duration such as 45m")]
+    InvalidCutoff(String),
     /// A selector that cannot be read.
     #[error("spec.nodeSelector: {0}")]
     InvalidSelector(String),
     /// A budget that is neither a number nor a percentage.
     #[error("spec.budget.maxUnavailable: {0:?} is neither a number of nodes nor a percentage")]
     InvalidBudget(String),
+    /// The same within a domain.
+    #[error(
+        "spec.budget.perDomain.maxUnavailable: {0:?} is neither a number of nodes nor a percentage"
+    )]
+    InvalidDomainBudget(String),
     /// A check that no agent has.
     #[error("spec.triggers.checks: unknown check {0:?}; write sentinel-file, or * for every check")]
     UnknownCheck(String),
@@ -52,8 +72,10 @@ impl PolicyError {
         match self {
             Self::UnknownTimeZone(_) => "UnknownTimeZone",
             Self::InvalidWindow { .. } => "InvalidWindow",
+            Self::InvalidFreeze { .. } => "InvalidFreeze",
+            Self::InvalidCutoff(_) => "InvalidCutoff",
             Self::InvalidSelector(_) => "InvalidSelector",
-            Self::InvalidBudget(_) => "InvalidBudget",
+            Self::InvalidBudget(_) | Self::InvalidDomainBudget(_) => "InvalidBudget",
             Self::UnknownCheck(_) => "UnknownCheck",
             Self::InvalidBlocker { .. } => "InvalidBlocker",
         }
@@ -67,8 +89,14 @@ pub struct ValidatedPolicy {
     pub spec: RebootPolicySpec,
     /// Time zone of the windows.
     pub zone: TimeZone,
-    /// Windows in minutes of the day; empty means always open.
+    /// Weekly windows in minutes of the day.
     pub windows: Vec<DailyWindow>,
+    /// Windows by cron. Neither these nor weekly ones: always open.
+    pub crons: Vec<CronWindow>,
+    /// Freezes as instants.
+    pub freezes: Vec<Frozen>,
+    /// The time that has to be left.
+    pub cutoff: Cutoff,
     /// The budget before it meets the number of nodes.
     pub budget: BudgetLimit,
     /// What else must agree.
@@ -121,10 +149,10 @@ impl ValidatedPolicy {
             .any(|name| name == names::EVERY_CHECK || name == check)
     }
 
-    /// True when the policy grants reboots by itself.
+    /// True when the policy grants reboots at all.
     pub fn grants(&self) -> bool {
         match self.spec.mode {
-            Mode::Automatic => true,
+            Mode::Automatic | Mode::Approve => true,
             Mode::Observe => false,
         }
     }
@@ -142,37 +170,46 @@ pub fn validate_policy(spec: &RebootPolicySpec) -> Result<ValidatedPolicy, Polic
         .ok()
         .filter(|zone| zone.iana_name() == Some(name.as_str()))
         .ok_or_else(|| PolicyError::UnknownTimeZone(name.clone()))?;
-    let windows = spec
-        .schedule
-        .windows
-        .iter()
-        .enumerate()
-        .map(|(index, window)| {
-            parse_window(window).map_err(|problem| PolicyError::InvalidWindow { index, problem })
-        })
-        .collect::<Result<_, _>>()?;
+    let schedule = schedule::parse(&spec.schedule, &zone)?;
     check_selector(&spec.node_selector)?;
     for check in &spec.triggers.checks {
         if check != names::EVERY_CHECK && !names::CHECKS.iter().any(|(known, _)| known == check) {
             return Err(PolicyError::UnknownCheck(check.clone()));
         }
     }
-    let budget = parse_budget(&spec.budget.max_unavailable)?;
+    let budget =
+        parse_budget(&spec.budget.max_unavailable).map_err(PolicyError::InvalidBudget)?;
+    if let Some(domains) = &spec.budget.per_domain {
+        parse_budget(&domains.max_unavailable).map_err(PolicyError::InvalidDomainBudget)?;
+    }
     Ok(ValidatedPolicy {
         spec: spec.clone(),
         zone,
-        windows,
+        windows: schedule.windows,
+        crons: schedule.crons,
+        freezes: schedule.freezes,
+        cutoff: schedule.cutoff,
         budget,
         blockers: blockers::parse(&spec.blockers)?,
     })
 }
 
-fn parse_budget(value: &IntOrString) -> Result<BudgetLimit, PolicyError> {
+impl BudgetLimit {
+    /// Reads a number of nodes or a percentage.
+    ///
+    /// # Errors
+    /// The text that is neither.
+    pub fn parse(value: &IntOrString) -> Result<Self, String> {
+        parse_budget(value)
+    }
+}
+
+fn parse_budget(value: &IntOrString) -> Result<BudgetLimit, String> {
     let text = match value {
         IntOrString::Int(count) => {
             return usize::try_from(*count)
                 .map(BudgetLimit::Count)
-                .map_err(|_| PolicyError::InvalidBudget(count.to_string()));
+                .map_err(|_| count.to_string());
         }
         IntOrString::String(text) => text,
     };
@@ -180,49 +217,7 @@ fn parse_budget(value: &IntOrString) -> Result<BudgetLimit, PolicyError> {
         .and_then(|number| number.parse::<u8>().ok())
         .filter(|percent| *percent <= 100)
         .map(BudgetLimit::Percent)
-        .ok_or_else(|| PolicyError::InvalidBudget(text.clone()))
-}
-
-fn parse_window(window: &Window) -> Result<DailyWindow, String> {
-    let (start_minute, end_minute) = match (&window.start, &window.end) {
-        (None, None) => (0, 24 * 60),
-        (Some(start), Some(end)) => (parse_minute(start, 23)?, parse_minute(end, 24)?),
-        (Some(_), None) | (None, Some(_)) => {
-            return Err("write both start and end, or neither for the whole day".to_owned());
-        }
-    };
-    if start_minute == end_minute {
-        return Err("start and end are the same, so the window has no length".to_owned());
-    }
-    let days = if window.days.is_empty() {
-        Weekday::ALL.to_vec()
-    } else {
-        window.days.clone()
-    };
-    // 00:00 as an end is the midnight after the start day.
-    let end_minute = if end_minute == 0 { 24 * 60 } else { end_minute };
-    Ok(DailyWindow {
-        days,
-        start_minute,
-        end_minute,
-    })
-}
-
-fn parse_minute(text: &str, hour_max: u16) -> Result<u16, String> {
-    let bad = || format!("{text:?} is not a time; write HH:MM from 00:00 to {hour_max}:59");
-    let (hour, minute) = text.split_once(':').ok_or_else(bad)?;
-    if hour.len() != 2 || minute.len() != 2 {
-        return Err(bad());
-    }
-    let (hour, minute): (u16, u16) = (
-        hour.parse().map_err(|_| bad())?,
-        minute.parse().map_err(|_| bad())?,
-    );
-    let total = hour * 60 + minute;
-    if hour > hour_max || minute > 59 || total > 24 * 60 {
-        return Err(bad());
-    }
-    Ok(total)
+        .ok_or_else(|| text.clone())
 }
 
 impl Weekday {

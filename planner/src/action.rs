@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use slipway_api::lease::PolicyReference;
+use slipway_api::people::{Override, Request};
 use slipway_api::phase::Phase;
 use slipway_api::policy::{DrainSettings, NodeCounts, RebootSettings, VerifySettings};
 use slipway_api::{RebootLedgerStatus, Slot};
 
 use crate::blockers::Line;
+use crate::breaker;
 use crate::reason::Reason;
+use crate::turn::Place;
 use crate::window::Opening;
 
 /// The outcome of one pass.
@@ -67,6 +70,8 @@ pub struct PolicyVerdict {
     pub stuck: Vec<String>,
     /// Nodes whose last reboot failed, by name.
     pub failed: Vec<String>,
+    /// Where its breaker stands.
+    pub breaker: breaker::State,
     /// Blockers that keep nodes waiting, or were passed over; `None` for a policy without any.
     pub blocked_by: Option<Vec<Line>>,
     /// What is dangerous about the policy, each beginning with its field.
@@ -76,6 +81,10 @@ pub struct PolicyVerdict {
 /// One write, or one group of writes that belong together. Executors have no choices left but to
 /// find their precondition gone, and then skip.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a pass has few actions, and a grant is the one that matters"
+)]
 pub enum Action {
     /// Makes the ledger, from leases and Nodes where it was lost.
     CreateLedger {
@@ -148,6 +157,18 @@ pub enum Action {
         /// The fence.
         fence: i64,
     },
+    /// Ends a reboot that a human gave up.
+    Release {
+        /// The node.
+        node: String,
+        /// The fence.
+        fence: i64,
+    },
+    /// Counts the reboot of a slot whose node did not come back in time as a failure.
+    NoteStuck {
+        /// The slot, exactly as in the ledger.
+        slot: Slot,
+    },
     /// Gives a slot back.
     FreeSlot {
         /// The slot, exactly as in the ledger.
@@ -181,12 +202,25 @@ pub struct GrantRequest {
     pub policy: PolicyReference,
     /// True for a control-plane node.
     pub control_plane: bool,
+    /// Its place among those that wait.
+    pub place: Place,
     /// The policy's settings, copied.
     pub drain: DrainSettings,
     /// The policy's settings, copied.
     pub reboot: RebootSettings,
     /// The policy's settings, copied.
     pub verify: VerifySettings,
+    /// The human's request that it serves.
+    pub request: Option<Request>,
+}
+
+impl GrantRequest {
+    /// True when a human's request sets this aside.
+    pub fn overrides(&self, what: Override) -> bool {
+        self.request
+            .as_ref()
+            .is_some_and(|request| request.overrides(what))
+    }
 }
 
 /// The proof behind a freed slot.
@@ -196,6 +230,8 @@ pub enum FreeBecause {
     Over,
     /// The Node is gone, or another one has its name.
     NodeGone,
+    /// A human gave the reboot up, and nothing undoes our cordon.
+    Released,
 }
 
 impl Action {
@@ -212,6 +248,8 @@ impl Action {
             Self::Revoke { .. } => "revoke",
             Self::Clear { .. } => "clear",
             Self::Conclude { .. } => "conclude",
+            Self::Release { .. } => "release",
+            Self::NoteStuck { .. } => "note_stuck",
             Self::FreeSlot { .. } => "free_slot",
             Self::RestoreSlot { .. } => "restore_slot",
             Self::DemandAnswer { .. } => "demand_answer",
@@ -219,7 +257,7 @@ impl Action {
     }
 
     /// Every label, for metrics that are born at 0.
-    pub const CODES: [&'static str; 13] = [
+    pub const CODES: [&'static str; 15] = [
         "create_ledger",
         "create_lease",
         "point_lease",
@@ -230,6 +268,8 @@ impl Action {
         "revoke",
         "clear",
         "conclude",
+        "release",
+        "note_stuck",
         "free_slot",
         "restore_slot",
         "demand_answer",
@@ -246,9 +286,11 @@ impl Action {
             | Self::ShowPhase { node, .. }
             | Self::Revoke { node, .. }
             | Self::Clear { node, .. }
+            | Self::Release { node, .. }
             | Self::Conclude { node, .. } => Some(node),
             Self::Grant(request) => Some(&request.node),
-            Self::FreeSlot { slot, .. }
+            Self::NoteStuck { slot }
+            | Self::FreeSlot { slot, .. }
             | Self::RestoreSlot { slot }
             | Self::DemandAnswer { slot } => Some(&slot.node),
         }

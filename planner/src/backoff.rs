@@ -1,12 +1,10 @@
 //! Pauses after failures, and the guard against a node that reboots for ever.
 
 use jiff::{SignedDuration, Timestamp};
+use slipway_api::policy::FailureSettings;
 use slipway_api::{Phase, RebootLease};
 
-use crate::limits::{
-    BACKOFF_DOUBLINGS_MAX, BACKOFF_FAILED, BACKOFF_INEFFECTIVE, BACKOFF_MAX, BACKOFF_NOT_REBOOTED,
-    REBOOTS_MAX, REBOOTS_PERIOD,
-};
+use crate::limits::{BACKOFF_DOUBLINGS_MAX, BACKOFF_MAX, BACKOFF_NOT_REBOOTED, REBOOTS_PERIOD};
 use crate::reason::Reason;
 
 /// When a lease in a terminal phase ended.
@@ -21,46 +19,58 @@ pub fn ended_at(lease: &RebootLease) -> Option<Timestamp> {
 }
 
 /// The pause that a failed lease still has to keep, if any.
-pub fn pause(lease: &RebootLease, now: Timestamp) -> Option<Reason> {
+pub fn pause(lease: &RebootLease, settings: &FailureSettings, now: Timestamp) -> Option<Reason> {
     let status = lease.status.as_ref()?;
     if status.phase != Phase::Failed {
         return None;
     }
+    // What was called off in between says nothing; a reboot that worked ends the row.
     let earlier = status
         .history
         .iter()
-        .take_while(|outcome| outcome.phase == Phase::Failed)
+        .take_while(|outcome| outcome.phase != Phase::Completed)
+        .filter(|outcome| outcome.phase == Phase::Failed)
         .count();
     let failures = earlier + 1;
-    let first = first_pause(&status.reason)?;
+    let first = first_pause(&status.reason, settings)?;
     let doublings = u32::try_from(earlier)
         .unwrap_or(u32::MAX)
         .min(BACKOFF_DOUBLINGS_MAX);
     let length = first
         .saturating_mul(2_i32.saturating_pow(doublings))
-        .min(BACKOFF_MAX);
+        .min(BACKOFF_MAX.max(first));
     // Without a time of ending the pause counts from now: later is the safe side.
     let until = ended_at(lease).unwrap_or(now).saturating_add(length).ok()?;
-    (now < until).then_some(Reason::BackingOff { until, failures })
+    let reason = if status.reason == "DrainTimeout" {
+        Reason::Undrainable { until, failures }
+    } else {
+        Reason::BackingOff { until, failures }
+    };
+    (now < until).then_some(reason)
 }
 
 /// The first pause after a failure; `None` for endings that are nobody's failure.
-fn first_pause(reason: &str) -> Option<SignedDuration> {
+fn first_pause(reason: &str, settings: &FailureSettings) -> Option<SignedDuration> {
+    let backoff = settings.backoff.signed();
     match reason {
         "NoLongerNeeded" | "RebootedElsewhere" => None,
-        "Ineffective" => Some(BACKOFF_INEFFECTIVE),
-        "NotRebooted" | "RebootRefused" => Some(BACKOFF_NOT_REBOOTED),
-        _ => Some(BACKOFF_FAILED),
+        "NotRebooted" | "RebootRefused" => Some(backoff.min(BACKOFF_NOT_REBOOTED)),
+        _ => Some(backoff),
     }
 }
 
 /// True when an outcome means that the node really was rebooted by us.
-fn was_rebooted(phase: Phase, reason: &str) -> bool {
-    phase == Phase::Completed || (phase == Phase::Failed && reason == "Ineffective")
+pub fn was_rebooted(phase: Phase, reason: &str) -> bool {
+    phase == Phase::Completed
+        || (phase == Phase::Failed && matches!(reason, "Ineffective" | "PodsNotReady"))
 }
 
 /// The loop guard: as many reboots within the period as there may be.
-pub fn loop_guard(lease: &RebootLease, now: Timestamp) -> Option<Reason> {
+pub fn loop_guard(
+    lease: &RebootLease,
+    settings: &FailureSettings,
+    now: Timestamp,
+) -> Option<Reason> {
     let status = lease.status.as_ref()?;
     let present = was_rebooted(status.phase, &status.reason)
         .then(|| ended_at(lease))
@@ -76,8 +86,14 @@ pub fn loop_guard(lease: &RebootLease, now: Timestamp) -> Option<Reason> {
         .filter(|at| now.duration_since(*at) < REBOOTS_PERIOD)
         .collect();
     recent.sort();
-    // The oldest of the newest REBOOTS_MAX has to leave the period.
-    let index = recent.len().checked_sub(REBOOTS_MAX)?;
+    // The oldest of the newest that may be has to leave the period.
+    let most = usize::try_from(settings.max_reboots_per_node)
+        .unwrap_or(0)
+        .max(1);
+    let index = recent.len().checked_sub(most)?;
     let until = recent.get(index)?.saturating_add(REBOOTS_PERIOD).ok()?;
-    Some(Reason::TooManyReboots { until })
+    Some(Reason::TooManyReboots {
+        reboots: recent.len(),
+        until,
+    })
 }

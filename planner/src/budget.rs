@@ -1,15 +1,22 @@
 //! Every limit on how many nodes go at once, decided in the very ledger that is being replaced.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use slipway_api::ledger::SLOTS_MAX;
-use slipway_api::{RebootLedger, RebootLedgerStatus, Slot};
+use slipway_api::people::Override;
+use slipway_api::policy::FailureSettings;
+use slipway_api::{Phase, RebootLease, RebootLedger, RebootLedgerStatus, Slot};
 
 use crate::action::GrantRequest;
+use crate::breaker;
 use crate::govern::governance;
+use crate::pace::Pace;
 use crate::reason::Reason;
-use crate::snapshot::{PolicyView, Snapshot};
+use crate::snapshot::{NodeView, PolicyView, Snapshot};
+use crate::spread::{self, Cluster, Domains};
+use crate::turn;
 
 /// What a policy's budget is made of, without the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +31,18 @@ pub struct PolicyLimits {
     pub matched: BTreeSet<String>,
     /// Those of them that are unavailable, whoever made them so.
     pub unavailable: BTreeSet<String>,
+    /// Those of them whose present reboot a human asked for beyond the budget.
+    pub beyond: BTreeSet<String>,
+    /// What opens the policy's breaker.
+    pub failure: FailureSettings,
+    /// Its failure domains.
+    pub domains: Option<Domains>,
+    /// What slows it down.
+    pub pace: Pace,
+    /// Control-plane nodes and workers may go together.
+    pub mixes: bool,
+    /// What limits every policy.
+    pub cluster: Arc<Cluster>,
 }
 
 impl PolicyLimits {
@@ -36,6 +55,14 @@ impl PolicyLimits {
             .filter(|slot| slot.policy_uid == self.policy_uid || self.matched.contains(&slot.node))
             .map(|slot| slot.node.clone());
         held.chain(self.unavailable.iter().cloned()).collect()
+    }
+
+    /// How many nodes have to be called off until the budget fits: those that a human asked for
+    /// beyond it keep nobody else from finishing, but keep others from starting.
+    pub fn surplus(&self, slots: &[Slot]) -> usize {
+        let counted = self.in_use(slots);
+        let counted = counted.difference(&self.beyond).count();
+        counted.saturating_sub(self.allowed)
     }
 
     /// Why `node` may not go down as well, if it may not. A node that is unavailable already
@@ -53,15 +80,41 @@ impl PolicyLimits {
 
 /// The limits of a policy over the nodes of a snapshot. A policy that cannot be parsed allows none.
 pub fn limits(snapshot: &Snapshot, policy: &PolicyView) -> PolicyLimits {
-    let governed: Vec<_> = snapshot
-        .nodes
-        .values()
-        .filter(|node| {
-            governance(snapshot, node)
-                .policy()
-                .is_some_and(|other| other.uid == policy.uid)
+    let mut all = limits_of(snapshot, &BTreeSet::from([policy.uid.as_str()]));
+    all.remove(&policy.uid)
+        .unwrap_or_else(|| compose(snapshot, policy, &[], Arc::new(Cluster::of(snapshot))))
+}
+
+/// The limits of these policies, by UID, from one look at the nodes.
+pub fn limits_of(snapshot: &Snapshot, uids: &BTreeSet<&str>) -> BTreeMap<String, PolicyLimits> {
+    let mut governed: BTreeMap<&str, Vec<&NodeView>> = BTreeMap::new();
+    for node in snapshot.nodes.values() {
+        if let Some(policy) = governance(snapshot, node).policy() {
+            governed.entry(&policy.uid).or_default().push(node);
+        }
+    }
+    let cluster = Arc::new(Cluster::of(snapshot));
+    let policies = snapshot
+        .policies
+        .iter()
+        .filter(|policy| uids.contains(policy.uid.as_str()));
+    policies
+        .map(|policy| {
+            let nodes = governed
+                .get(policy.uid.as_str())
+                .map_or(&[][..], Vec::as_slice);
+            let limits = compose(snapshot, policy, nodes, Arc::clone(&cluster));
+            (policy.uid.clone(), limits)
         })
-        .collect();
+        .collect()
+}
+
+fn compose(
+    snapshot: &Snapshot,
+    policy: &PolicyView,
+    governed: &[&NodeView],
+    cluster: Arc<Cluster>,
+) -> PolicyLimits {
     let allowed = policy
         .parsed
         .as_ref()
@@ -76,7 +129,43 @@ pub fn limits(snapshot: &Snapshot, policy: &PolicyView) -> PolicyLimits {
             .map(|node| node.name.clone())
             .collect(),
         matched: governed.iter().map(|node| node.name.clone()).collect(),
+        beyond: governed
+            .iter()
+            .filter(|node| is_beyond(snapshot, node))
+            .map(|node| node.name.clone())
+            .collect(),
+        failure: policy.spec.failure.clone(),
+        domains: Domains::of(policy, governed),
+        pace: Pace::of(policy, oldest_wait(snapshot, governed)),
+        mixes: policy.spec.budget.control_plane_with_workers,
+        cluster,
     }
+}
+
+/// Since when the node that has waited longest has waited. One that is not Ready, or failed and
+/// pauses, is not about to go and keeps no rollout open.
+fn oldest_wait(snapshot: &Snapshot, governed: &[&NodeView]) -> Option<Timestamp> {
+    governed
+        .iter()
+        .filter(|node| node.ready)
+        .filter_map(|node| {
+            let lease = snapshot.leases.get(&node.name)?;
+            let waits = lease.spec.node_uid == node.uid
+                && lease.phase() == Phase::Pending
+                && lease.open_grant().is_none();
+            waits.then_some(lease.spec.requested_at.0)
+        })
+        .min()
+}
+
+/// True when a human asked for the node's present reboot beyond the budget, by name.
+fn is_beyond(snapshot: &Snapshot, node: &NodeView) -> bool {
+    snapshot
+        .leases
+        .get(&node.name)
+        .filter(|lease| lease.spec.node_uid == node.uid)
+        .and_then(RebootLease::manual)
+        .is_some_and(|request| request.overrides(Override::Budget))
 }
 
 /// The slots of a ledger.
@@ -105,6 +194,22 @@ pub fn append(
     }
     let fence = present.next_fence;
     let mut status = present.clone();
+    if !request.overrides(Override::Breaker) {
+        let policy = (request.policy.uid.as_str(), fence);
+        breaker::note_grant(&mut status, policy, &limits.failure, now);
+    }
+    let domain = limits
+        .domains
+        .as_ref()
+        .and_then(|domains| domains.of.get(&request.node))
+        .cloned();
+    let begun = request
+        .place
+        .begun(domain.as_ref(), &status, &request.policy.uid);
+    let canary = limits
+        .pace
+        .note_grant(&mut status, &request.policy.uid, begun, now);
+    turn::note_grant(&mut status, request, now);
     status.next_fence = fence.saturating_add(1);
     status.slots.push(Slot {
         node: request.node.clone(),
@@ -113,6 +218,8 @@ pub fn append(
         policy_uid: request.policy.uid.clone(),
         fence,
         control_plane: request.control_plane,
+        domain,
+        canary,
     });
     Ok((status, fence))
 }
@@ -143,14 +250,30 @@ pub fn refuse(
     {
         return Some(Reason::SlotHeld);
     }
-    if request.control_plane
-        && let Some(other) = slots.iter().find(|slot| slot.control_plane)
-    {
-        return Some(Reason::ControlPlaneBusy {
-            node: other.node.clone(),
-        });
+    let never_together = spread::control_plane(slots, request, limits.mixes)
+        .or_else(|| limits.cluster.quorum(slots, &request.node));
+    if never_together.is_some() {
+        return never_together;
     }
-    limits.refuse(slots, &request.node)
+    if !request.overrides(Override::Breaker) {
+        let policy = (request.policy.name.as_str(), request.policy.uid.as_str());
+        let refused = breaker::refuse(status, policy, &limits.failure, now);
+        if refused.is_some() {
+            return refused;
+        }
+    }
+    if request.overrides(Override::Budget) {
+        return None;
+    }
+    let node = request.node.as_str();
+    let policy = (limits.policy.as_str(), request.policy.uid.as_str());
+    let domains = limits.domains.as_ref();
+    limits
+        .cluster
+        .above_ceiling(ledger, slots, node)
+        .or_else(|| limits.refuse(slots, node))
+        .or_else(|| domains.and_then(|domains| domains.refuse(limits, slots, node)))
+        .or_else(|| limits.pace.refuse(status, policy, now))
 }
 
 /// The ledger without exactly this slot; `None` when it is not there.

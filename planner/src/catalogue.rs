@@ -14,6 +14,8 @@ pub fn reasons() -> Vec<Reason> {
     let policy = || "workers".to_owned();
     let node = || "n1".to_owned();
     let mut all = of_policies(until);
+    all.extend(of_limits(until));
+    all.extend(of_people(until));
     all.extend([
         Reason::ControlPlaneBusy { node: node() },
         Reason::ControlPlaneNotReady { node: node() },
@@ -30,7 +32,8 @@ pub fn reasons() -> Vec<Reason> {
         Reason::NodeDeleting,
         Reason::LeaseOfFormerNode,
         Reason::BackingOff { until, failures: 2 },
-        Reason::TooManyReboots { until },
+        Reason::Undrainable { until, failures: 2 },
+        Reason::TooManyReboots { reboots: 3, until },
         Reason::NextInLine { after: node() },
         Reason::SlotHeld,
         Reason::Granted,
@@ -100,6 +103,84 @@ fn of_policies(until: Timestamp) -> Vec<Reason> {
             policy: policy(),
             in_use: 1,
             allowed: 1,
+        },
+    ]
+}
+
+fn of_people(until: Timestamp) -> Vec<Reason> {
+    let (by, why) = ("ada".to_owned(), "debugging".to_owned());
+    vec![
+        Reason::BreakerOpen {
+            policy: "workers".to_owned(),
+            failures: vec!["n1".to_owned(), "n2".to_owned()],
+            until: Some(until),
+        },
+        Reason::NotApproved {
+            policy: "workers".to_owned(),
+        },
+        Reason::Held {
+            by: by.clone(),
+            why: why.clone(),
+        },
+        Reason::Released { by, why },
+        Reason::ReleaseWaits { until },
+    ]
+}
+
+fn of_limits(until: Timestamp) -> Vec<Reason> {
+    let (policy, node) = (|| "workers".to_owned(), || "n1".to_owned());
+    let (domain, group) = (|| "zone-a".to_owned(), || "app=etcd".to_owned());
+    vec![
+        Reason::Frozen {
+            policy: policy(),
+            why: "year-end".to_owned(),
+            until,
+        },
+        Reason::CutoffReached {
+            policy: policy(),
+            needs: SignedDuration::from_mins(15),
+            ends: until,
+        },
+        Reason::CeilingUsed {
+            in_use: 5,
+            allowed: 5,
+        },
+        Reason::DomainBudgetUsed {
+            policy: policy(),
+            domain: domain(),
+            in_use: 1,
+            allowed: 1,
+        },
+        Reason::DomainBusy {
+            policy: policy(),
+            domain: domain(),
+        },
+        Reason::DomainDown {
+            policy: policy(),
+            domain: domain(),
+            node: node(),
+        },
+        Reason::QuorumBusy {
+            group: group(),
+            node: node(),
+        },
+        Reason::QuorumDown {
+            group: group(),
+            node: node(),
+        },
+        Reason::NotMixed { node: node() },
+        Reason::MinInterval {
+            policy: policy(),
+            until,
+        },
+        Reason::CanaryRunning { policy: policy() },
+        Reason::CanarySoaks {
+            policy: policy(),
+            until,
+        },
+        Reason::TurnOf {
+            node: node(),
+            until,
         },
     ]
 }

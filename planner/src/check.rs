@@ -3,18 +3,22 @@
 //! It repeats none of the planner's code on purpose: a mistake there must not hide itself here.
 //! A plan that breaks a rule is not applied; that is a metric and an event, never a crash loop.
 
+mod limits;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use slipway_api::blockers::Probe;
-use slipway_api::policy::Mode;
+use slipway_api::people::Override;
+use slipway_api::policy::{BreakerReset, Mode};
 use slipway_api::{Phase, Slot};
 
 use crate::action::{Action, FreeBecause, GrantRequest, Plan};
 use crate::blockers::Answer;
 use crate::limits::{BLOCKER_ANSWER_VALID, GONE_NODE_KEEPS_SLOT};
+use crate::schedule::opening;
 use crate::snapshot::{CordonState, PolicyView, Snapshot};
-use crate::window::{Opening, opening};
+use crate::window::Opening;
 
 /// A rule that a plan breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,7 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation>
     }
     found.extend(budgets(snapshot, &grants));
     found.extend(control_plane(snapshot, &grants));
+    found.extend(limits::limits(snapshot, &grants, now));
     for action in &plan.actions {
         match action {
             Action::FreeSlot { slot, because } => {
@@ -93,32 +98,15 @@ fn grant(snapshot: &Snapshot, request: &GrantRequest, now: Timestamp) -> Vec<Vio
     if ledger_slots(snapshot).iter().any(|slot| slot.node == *name) {
         found.push(violation("S1d", format!("{name} would hold two slots")));
     }
-    let node = snapshot
-        .nodes
-        .get(name)
-        .filter(|node| node.uid == request.node_uid);
-    match node {
-        Some(node) if node.need.is_required() && node.ready && !node.deleting => {}
-        Some(_) | None => {
-            found.push(violation(
-                "S7",
-                format!("{name} would be granted without need or unfit"),
-            ));
-        }
-    }
-    if !snapshot.agents.contains(name) {
-        found.push(violation(
-            "F14",
-            format!("{name} would be granted without a Ready agent"),
-        ));
-    }
+    found.extend(node_fits(snapshot, request));
     match snapshot
         .policies
         .iter()
         .find(|policy| policy.uid == request.policy.uid)
     {
         Some(policy) => {
-            found.extend(policy_allows(policy, name, now));
+            found.extend(policy_allows(snapshot, policy, request, now));
+            found.extend(breaker_allows(snapshot, policy, request, now));
             found.extend(blockers_agree(snapshot, policy, name, now));
         }
         None => found.push(violation(
@@ -139,7 +127,90 @@ fn grant(snapshot: &Snapshot, request: &GrantRequest, now: Timestamp) -> Vec<Vio
     found
 }
 
-fn policy_allows(policy: &PolicyView, node: &str, now: Timestamp) -> Vec<Violation> {
+/// The node needs it, and is fit for it.
+fn node_fits(snapshot: &Snapshot, request: &GrantRequest) -> Vec<Violation> {
+    let name = &request.node;
+    let mut found = Vec::new();
+    let node = snapshot
+        .nodes
+        .get(name)
+        .filter(|node| node.uid == request.node_uid);
+    let asked = snapshot
+        .leases
+        .get(name)
+        .and_then(|lease| lease.spec.request.as_ref().map(|one| (lease, one)))
+        .is_some_and(|(lease, one)| one.after_fence == lease.accepted_fence());
+    if snapshot
+        .leases
+        .get(name)
+        .is_some_and(|lease| lease.spec.hold.is_some())
+    {
+        found.push(violation("S4", format!("{name} would be granted on hold")));
+    }
+    match node {
+        Some(node) if (node.need.is_required() || asked) && node.ready && !node.deleting => {}
+        Some(_) | None => {
+            found.push(violation(
+                "S7",
+                format!("{name} would be granted without need or unfit"),
+            ));
+        }
+    }
+    if !snapshot.agents.contains(name) {
+        found.push(violation(
+            "F14",
+            format!("{name} would be granted without a Ready agent"),
+        ));
+    }
+    found
+}
+
+/// Counts the nodes that failed lately, the slow way round.
+fn breaker_allows(
+    snapshot: &Snapshot,
+    policy: &PolicyView,
+    request: &GrantRequest,
+    now: Timestamp,
+) -> Option<Violation> {
+    let settings = &policy.spec.failure;
+    let records = snapshot.ledger.present()?.status.as_ref()?.policies.iter();
+    let failed: Vec<_> = records
+        .filter(|record| record.uid == policy.uid)
+        .flat_map(|record| &record.failures)
+        .filter(|failure| now.duration_since(failure.at.0) < settings.within.signed())
+        .filter(|failure| {
+            settings
+                .reset_at
+                .as_ref()
+                .is_none_or(|reset| failure.at.0 > reset.0)
+        })
+        .collect();
+    let nodes: BTreeSet<&str> = failed.iter().map(|failure| failure.node.as_str()).collect();
+    let few = nodes.len() < usize::try_from(settings.max_failures).unwrap_or(0).max(1);
+    let last = failed.iter().map(|failure| failure.at.0).max();
+    let rested = last.is_some_and(|at| now.duration_since(at) >= settings.backoff.signed());
+    let mut held = ledger_slots(snapshot).iter();
+    let alone = !held.any(|slot| slot.policy_uid == policy.uid);
+    let probes = settings.reset == BreakerReset::Automatic && rested && alone;
+    let named = request
+        .request
+        .as_ref()
+        .is_some_and(|one| one.overrides.contains(&Override::Breaker));
+    (!few && !probes && !named).then(|| {
+        violation(
+            "S4",
+            format!("{} would be granted against an open breaker", request.node),
+        )
+    })
+}
+
+fn policy_allows(
+    snapshot: &Snapshot,
+    policy: &PolicyView,
+    request: &GrantRequest,
+    now: Timestamp,
+) -> Vec<Violation> {
+    let node = &request.node;
     let mut found = Vec::new();
     let Ok(parsed) = &policy.parsed else {
         return vec![violation(
@@ -147,13 +218,33 @@ fn policy_allows(policy: &PolicyView, node: &str, now: Timestamp) -> Vec<Violati
             format!("{node} would be granted by a broken policy"),
         )];
     };
-    if policy.spec.paused || policy.deleting || policy.spec.mode != Mode::Automatic {
+    let lease = snapshot.leases.get(node);
+    let approved = request.request.is_some()
+        || lease.is_some_and(|lease| {
+            let spec = &lease.spec;
+            let named = spec
+                .approved
+                .as_ref()
+                .map(|one| one.requested_at.0.as_second());
+            named == Some(spec.requested_at.0.as_second())
+        });
+    let grants = match policy.spec.mode {
+        Mode::Automatic => true,
+        Mode::Approve => approved,
+        Mode::Observe => false,
+    };
+    if policy.spec.paused || policy.deleting || !grants {
         found.push(violation(
             "S4",
             format!("policy {} does not grant now", policy.name),
         ));
     }
-    if let Opening::Closed { .. } = opening(&parsed.windows, &parsed.zone, now) {
+    let any_time = request
+        .request
+        .as_ref()
+        .is_some_and(|one| one.overrides.contains(&Override::Window));
+    let shut = matches!(opening(parsed, now), Opening::Closed { .. });
+    if (shut || limits::frozen(parsed, now)) && !any_time {
         found.push(violation(
             "S4",
             format!("{node} would be granted outside every window"),
@@ -178,8 +269,10 @@ fn blockers_agree(
                 !other.ready && other.name != node && slots.iter().all(|s| s.node != other.name)
             });
             if down.count() > max_not_ready {
-                let message = format!("{node}: other nodes are not Ready");
-                found.push(violation("S4", message));
+                found.push(violation(
+                    "S4",
+                    format!("{node}: other nodes are not Ready"),
+                ));
             }
             continue;
         }
@@ -244,7 +337,13 @@ fn budgets(snapshot: &Snapshot, grants: &[&GrantRequest]) -> Vec<Violation> {
             })
             .map(|node| node.name.as_str());
         let with_down: BTreeSet<&str> = total.iter().copied().chain(governed_down).collect();
-        if with_down.len() > allowed {
+        let beyond = asked.iter().any(|grant| {
+            grant
+                .request
+                .as_ref()
+                .is_some_and(|one| one.overrides.contains(&Override::Budget))
+        });
+        if with_down.len() > allowed && !beyond {
             let message = format!("policy {} allows {allowed}", policy.name);
             found.push(violation("S1", message));
         }
@@ -282,6 +381,19 @@ fn free(
             let bare = node.is_some_and(|node| node.cordon == CordonState::Absent);
             (!over || !bare)
                 .then(|| violation("S5", format!("the slot of {name} would be freed too early")))
+        }
+        FreeBecause::Released => {
+            let lease = snapshot.leases.get(name);
+            let named = lease
+                .and_then(|lease| lease.spec.release.as_ref())
+                .is_some_and(|release| release.fence == slot.fence);
+            let over = lease.is_some_and(|lease| lease.is_over(slot.fence));
+            (!named || !over).then(|| {
+                violation(
+                    "S5",
+                    format!("the slot of {name} would be freed though nobody released it"),
+                )
+            })
         }
         FreeBecause::NodeGone => {
             let long_gone = snapshot

@@ -2,13 +2,16 @@
 
 use jiff::Timestamp;
 use slipway_api::Phase;
+use slipway_api::people::Override;
 
 use crate::blockers;
+use crate::breaker;
 use crate::budget::{self, slots};
-use crate::gates;
+use crate::gates::{self, Stage, manual};
 use crate::govern::governance;
 use crate::reason::Reason;
 use crate::snapshot::{CordonState, NodeView, Snapshot};
+use crate::spread::Cluster;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,9 +78,11 @@ pub fn judge(
 
 /// A definite no to a reboot that has not been committed, if there is one.
 pub fn refusal(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Option<Reason> {
-    let mut reasons = gates::definite(snapshot, node, now);
+    let mut reasons = gates::definite(snapshot, node, Stage::Finish, now);
     let policy = governance(snapshot, node).policy();
-    if let Some(reason) = gates::need_refusal(policy, node) {
+    if let Some(reason) = gates::need_refusal(policy, node)
+        && manual(snapshot, node).is_none()
+    {
         // A check that errs is a doubt for the agent to resolve; a need that has gone is a no.
         if matches!(reason, Reason::NotRequired | Reason::CheckNotCounted { .. }) {
             reasons.push(match reason {
@@ -87,19 +92,36 @@ pub fn refusal(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Option<R
         }
     }
     reasons.extend(gates::control_plane_health(snapshot, node));
+    reasons.extend(Cluster::of(snapshot).quorum_lost(&node.name));
     reasons.extend(policy.and_then(|policy| blockers::blocked(snapshot, policy, node, now)));
     if let (Some(policy), Some(ledger)) = (policy, snapshot.ledger.present()) {
         let limits = budget::limits(snapshot, policy);
-        let in_use = limits.in_use(slots(ledger));
-        if in_use.len() > limits.allowed && is_newest_uncommitted(snapshot, node, &limits) {
+        if is_newest_uncommitted(snapshot, node, &limits) {
             reasons.push(Reason::BudgetUsed {
                 policy: policy.name.clone(),
-                in_use: in_use.len(),
+                in_use: limits.in_use(slots(ledger)).len(),
                 allowed: limits.allowed,
             });
         }
+        reasons.extend(breaker_opened(snapshot, node, now));
     }
     reasons.into_iter().next()
+}
+
+/// A breaker that opened since the grant: only the node that it lets try may go on.
+fn breaker_opened(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Option<Reason> {
+    let asked = manual(snapshot, node).is_some_and(|request| request.overrides(Override::Breaker));
+    let status = snapshot.ledger.present()?.status.as_ref()?;
+    let slot = status
+        .slots
+        .iter()
+        .find(|slot| slot.node == node.name && slot.node_uid == node.uid)?;
+    let policy = snapshot
+        .policies
+        .iter()
+        .find(|policy| policy.uid == slot.policy_uid)?;
+    let refused = breaker::calls_off(status, (&policy.name, slot), &policy.spec.failure, now);
+    refused.filter(|_| !asked)
 }
 
 /// True when the node is one of those to call off until the budget fits again: the newest of the
@@ -112,14 +134,14 @@ fn is_newest_uncommitted(
     let Some(ledger) = snapshot.ledger.present() else {
         return false;
     };
-    let in_use = limits.in_use(slots(ledger)).len();
-    let surplus = in_use.saturating_sub(limits.allowed);
+    let surplus = limits.surplus(slots(ledger));
     let mut uncommitted: Vec<_> = slots(ledger)
         .iter()
         .filter(|slot| {
             limits
                 .in_use(std::slice::from_ref(slot))
                 .contains(&slot.node)
+                && !limits.beyond.contains(&slot.node)
         })
         .filter(|slot| {
             snapshot.leases.get(&slot.node).is_none_or(|lease| {

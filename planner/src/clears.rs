@@ -6,6 +6,10 @@ use crate::reason::Reason;
 
 impl Reason {
     /// What clears it, as a sentence for the documentation.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one sentence per reason, and a table of them reads best whole"
+    )]
     pub const fn clears(&self) -> &'static str {
         match self {
             Self::NotReported => {
@@ -27,6 +31,31 @@ impl Reason {
             Self::PolicyPaused { .. } => "`kubectl reboot resume POLICY` (spec.paused: false).",
             Self::LedgerPaused => "`kubectl reboot resume --all`.",
             Self::WindowClosed { .. } => "Time: the next window. Or another spec.schedule.",
+            Self::Frozen { .. } => "Time: the end of the freeze (spec.schedule.freezes).",
+            Self::CutoffReached { .. } => {
+                "Time: the next window. Or a longer window, or a shorter spec.schedule.cutoff."
+            }
+            Self::CeilingUsed { .. } => {
+                "Other nodes becoming available again, or a higher spec.maxUnavailable of the RebootLedger."
+            }
+            Self::DomainBudgetUsed { .. } => {
+                "Other nodes of the domain becoming available again, or a higher spec.budget.perDomain.maxUnavailable."
+            }
+            Self::DomainBusy { .. } => {
+                "The end of the rollout in the other domain, or a higher spec.budget.perDomain.domainsAtOnce."
+            }
+            Self::DomainDown { .. } => {
+                "The other domain's node becoming available again, or a higher spec.budget.perDomain.domainsAtOnce."
+            }
+            Self::QuorumBusy { .. } => "The end of the other node's reboot.",
+            Self::QuorumDown { .. } => "The other node of the group being Ready and uncordoned.",
+            Self::NotMixed { .. } => {
+                "The end of the other reboots, or spec.budget.controlPlaneWithWorkers: true."
+            }
+            Self::MinInterval { .. } => "Time: spec.budget.minInterval since the last grant.",
+            Self::CanaryRunning { .. } => "The first nodes being back and verified.",
+            Self::CanarySoaks { .. } => "Time: spec.budget.canary.soak after the first nodes.",
+            Self::TurnOf { .. } => "The other node's turn, or an hour.",
             Self::Blocked { .. } => {
                 "What the blocker names ending, or the blocker leaving spec.blockers."
             }
@@ -47,6 +76,15 @@ impl Reason {
             Self::NodeDeleting => "The end of the deletion.",
             Self::LeaseOfFormerNode => "Kubernetes' garbage collector, within moments.",
             Self::BackingOff { .. } => "Time. Each failure in a row doubles the pause.",
+            Self::BreakerOpen { .. } => {
+                "The success of one node that is rebooted alone, or spec.failure.resetAt."
+            }
+            Self::NotApproved { .. } => "`kubectl reboot approve NODE`, or spec.mode: Automatic.",
+            Self::Held { .. } => "`kubectl reboot unhold NODE` (removes spec.hold of the lease).",
+            Self::ReleaseWaits { .. } => "Time: ten minutes after the commit. Or force.",
+            Self::Undrainable { .. } => {
+                "Time. Look at the disruption budgets of the pods that did not leave."
+            }
             Self::TooManyReboots { .. } => {
                 "Time. Find out why the host keeps asking: the reboot does not help."
             }
@@ -68,7 +106,10 @@ impl Reason {
             Self::Ineffective => "A pause, then it is tried again. Look at the host.",
             Self::Verified => "Nothing has to: the reboot is done.",
             Self::NotRequired | Self::NoLongerNeeded => "Nothing has to: the node is fine.",
-            Self::Ended { .. } => "A new need, once the pause after a failure is over.",
+            Self::Released { .. } | Self::Ended { .. } => {
+                "A new need, once the pause after a failure is over."
+            }
+            // Its own sentence says what clears it.
         }
     }
 
@@ -80,10 +121,22 @@ impl Reason {
             Self::WindowClosed { .. }
                 | Self::BlockerFailed { .. }
                 | Self::BudgetUsed { .. }
+                | Self::Frozen { .. }
+                | Self::CutoffReached { .. }
+                | Self::CeilingUsed { .. }
+                | Self::DomainBudgetUsed { .. }
+                | Self::DomainBusy { .. }
+                | Self::QuorumBusy { .. }
+                | Self::NotMixed { .. }
+                | Self::MinInterval { .. }
+                | Self::CanaryRunning { .. }
+                | Self::CanarySoaks { .. }
+                | Self::TurnOf { .. }
                 | Self::ControlPlaneBusy { .. }
                 | Self::LedgerFull
                 | Self::LedgerRebuilt { .. }
                 | Self::BackingOff { .. }
+                | Self::Undrainable { .. }
                 | Self::TooManyReboots { .. }
                 | Self::NextInLine { .. }
                 | Self::SlotHeld
@@ -103,8 +156,12 @@ impl Reason {
     pub const fn until(&self) -> Option<Timestamp> {
         match self {
             Self::LedgerRebuilt { until }
+            | Self::Frozen { until, .. }
+            | Self::MinInterval { until, .. }
+            | Self::CanarySoaks { until, .. }
             | Self::BackingOff { until, .. }
-            | Self::TooManyReboots { until } => Some(*until),
+            | Self::Undrainable { until, .. }
+            | Self::TooManyReboots { until, .. } => Some(*until),
             _ => None,
         }
     }

@@ -172,8 +172,13 @@ fn queue(
         ready.insert(node.name.clone(), from.as_second());
         candidates.push(candidate(policy, node, since));
     }
-    order::sort(&mut candidates);
-    candidates
+    let uids = candidates
+        .iter()
+        .map(|candidate| candidate.request.policy.uid.clone())
+        .collect::<BTreeSet<String>>();
+    let uids = uids.iter().map(String::as_str).collect();
+    let limits = budget::limits_of(snapshot, &uids);
+    order::sort(snapshot, &limits, candidates)
         .into_iter()
         .filter_map(|candidate| {
             let request = candidate.request;
@@ -201,6 +206,8 @@ fn candidate(policy: &PolicyView, node: &NodeView, since: Timestamp) -> Candidat
             drain: policy.spec.drain.clone(),
             reboot: policy.spec.reboot.clone(),
             verify: policy.spec.verify.clone(),
+            request: None,
+            place: crate::turn::Place::default(),
         },
         requested_at: since,
     }

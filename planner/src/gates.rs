@@ -4,17 +4,30 @@
 //! doubt (something could not be observed), which only makes it wait.
 
 use jiff::{SignedDuration, Timestamp};
-use slipway_api::{RebootLease, names};
+use slipway_api::people::{Override, Request};
+use slipway_api::policy::{FailureSettings, Mode};
+use slipway_api::{RebootLease, ValidatedPolicy, names};
 
 use crate::backoff;
+use crate::breaker;
 use crate::govern::{self, governance};
-use crate::limits::WINDOW_LEFT_AT_CLEAR;
+use crate::pace::{self, Needs};
 use crate::reason::Reason;
+use crate::schedule;
 use crate::snapshot::{LedgerState, Need, NodeView, PolicyView, Snapshot};
-use crate::window::{Opening, opening};
+use crate::window::Opening;
+
+/// How far a reboot is: what is left to do decides how much time has to be left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It has not been granted.
+    Start,
+    /// It was granted; nothing but the reboot itself is certain to be left.
+    Finish,
+}
 
 /// Everything that definitely forbids a reboot of this node to start now, most general first.
-pub fn definite(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Vec<Reason> {
+pub fn definite(snapshot: &Snapshot, node: &NodeView, stage: Stage, now: Timestamp) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if snapshot
         .ledger
@@ -26,15 +39,42 @@ pub fn definite(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Vec<Rea
     if node.deleting {
         reasons.push(Reason::NodeDeleting);
     }
+    if let Some(hold) = lease_of(snapshot, node).and_then(|lease| lease.spec.hold.as_ref()) {
+        reasons.push(Reason::Held {
+            by: hold.by.clone(),
+            why: hold.reason.clone(),
+        });
+    }
     match governance(snapshot, node).policy() {
-        Some(policy) => reasons.extend(of_policy(policy, now)),
+        Some(policy) => {
+            let lease = lease_of(snapshot, node);
+            reasons.extend(of_policy(snapshot, policy, lease, stage, now));
+        }
         None => reasons.extend(govern::refusal(snapshot, node)),
     }
     reasons
 }
 
+/// The lease of this very node.
+fn lease_of<'a>(snapshot: &'a Snapshot, node: &NodeView) -> Option<&'a RebootLease> {
+    let lease = snapshot.leases.get(&node.name)?;
+    (lease.spec.node_uid == node.uid).then_some(lease)
+}
+
+/// The human's request behind the node's present reboot.
+pub fn manual<'a>(snapshot: &'a Snapshot, node: &NodeView) -> Option<&'a Request> {
+    lease_of(snapshot, node)?.manual()
+}
+
 /// What one policy forbids now.
-fn of_policy(policy: &PolicyView, now: Timestamp) -> Vec<Reason> {
+fn of_policy(
+    snapshot: &Snapshot,
+    policy: &PolicyView,
+    lease: Option<&RebootLease>,
+    stage: Stage,
+    now: Timestamp,
+) -> Vec<Reason> {
+    let request = lease.and_then(RebootLease::manual);
     let name = || policy.name.clone();
     let parsed = match &policy.parsed {
         Ok(parsed) => parsed,
@@ -52,32 +92,50 @@ fn of_policy(policy: &PolicyView, now: Timestamp) -> Vec<Reason> {
     if !parsed.grants() {
         reasons.push(Reason::ObserveMode { policy: name() });
     }
-    let opening = opening(&parsed.windows, &parsed.zone, now);
-    if !opening.is_open_for(WINDOW_LEFT_AT_CLEAR, now) {
-        reasons.push(Reason::WindowClosed {
-            policy: name(),
-            opens: opening.opens(),
-        });
+    // Whoever asks for a reboot approves of it.
+    let approved = request.is_some() || lease.is_some_and(RebootLease::is_approved);
+    if policy.spec.mode == Mode::Approve && !approved {
+        reasons.push(Reason::NotApproved { policy: name() });
     }
+    if request.is_some_and(|request| request.overrides(Override::Window)) {
+        return reasons;
+    }
+    let needs = needs(snapshot, policy, parsed);
+    let needs = match stage {
+        Stage::Start => needs.start,
+        Stage::Finish => needs.finish,
+    };
+    reasons.extend(schedule::refusal(&policy.name, parsed, needs, now));
     reasons
+}
+
+/// What a reboot of the policy needs until the window ends, by what the ledger remembers.
+pub fn needs(snapshot: &Snapshot, policy: &PolicyView, parsed: &ValidatedPolicy) -> Needs {
+    let status = snapshot
+        .ledger
+        .present()
+        .and_then(|ledger| ledger.status.as_ref());
+    let record = status.and_then(|status| breaker::record(status, &policy.uid));
+    pace::needs(parsed, record)
 }
 
 /// The schedule of the policy that governs the node.
 pub fn schedule(policy: &PolicyView, now: Timestamp) -> Option<Opening> {
     let parsed = policy.parsed.as_ref().ok()?;
-    Some(opening(&parsed.windows, &parsed.zone, now))
+    Some(schedule::opening(parsed, now))
 }
 
 /// When a window that is open now no longer leaves enough time: the answer of [`definite`] changes
 /// then, before the window's own edge.
-pub fn schedule_wakes(policy: &PolicyView, now: Timestamp) -> Vec<Timestamp> {
-    let Some(opening) = schedule(policy, now) else {
+pub fn schedule_wakes(snapshot: &Snapshot, policy: &PolicyView, now: Timestamp) -> Vec<Timestamp> {
+    let (Some(opening), Ok(parsed)) = (schedule(policy, now), &policy.parsed) else {
         return Vec::new();
     };
-    let last_start = match opening {
+    let needs = needs(snapshot, policy, parsed);
+    let last = |needs: SignedDuration| match opening {
         Opening::Open { span } => span
             .end
-            .checked_sub(WINDOW_LEFT_AT_CLEAR)
+            .checked_sub(needs)
             .ok()
             .and_then(|time| time.checked_add(SignedDuration::from_millis(1)).ok()),
         Opening::Always | Opening::Closed { .. } => None,
@@ -85,7 +143,8 @@ pub fn schedule_wakes(policy: &PolicyView, now: Timestamp) -> Vec<Timestamp> {
     opening
         .edge()
         .into_iter()
-        .chain(last_start)
+        .chain(last(needs.start))
+        .chain(last(needs.finish))
         .filter(|time| *time > now)
         .collect()
 }
@@ -126,6 +185,14 @@ pub fn need_refusal(policy: Option<&PolicyView>, node: &NodeView) -> Option<Reas
     }
 }
 
+/// What follows from failures of this node, by the policy that governs it.
+pub fn failure_settings(snapshot: &Snapshot, node: &NodeView) -> FailureSettings {
+    governance(snapshot, node)
+        .policy()
+        .map(|policy| policy.spec.failure.clone())
+        .unwrap_or_default()
+}
+
 /// What else a grant has to wait for: the node itself, its agent, its past and other control-plane
 /// nodes. The budget is not here: it is decided in the ledger.
 pub fn before_grant(
@@ -141,7 +208,8 @@ pub fn before_grant(
     if !snapshot.agents.contains(&node.name) {
         reasons.push(Reason::AgentNotReady);
     }
-    reasons.extend(backoff::loop_guard(lease, now));
+    let settings = failure_settings(snapshot, node);
+    reasons.extend(backoff::loop_guard(lease, &settings, now));
     reasons.extend(control_plane_health(snapshot, node));
     reasons
 }

@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use slipway_api::lease::Grant;
+use slipway_api::people::Release;
 use slipway_api::{Phase, RebootLease, Slot};
 
 use crate::action::{Action, FreeBecause};
+use crate::breaker;
 use crate::clear;
 use crate::limits::{ACCEPT_LIMIT, CLEAR_REFRESH, GONE_NODE_KEEPS_SLOT};
 use crate::reason::Reason;
@@ -60,7 +62,10 @@ pub(crate) fn step(snapshot: &Snapshot, slot: &Slot, now: Timestamp) -> Held {
         );
     };
     if lease.is_over(slot.fence) {
-        return over(slot, node);
+        return over(slot, lease, node, now);
+    }
+    if let Some(release) = lease.release_of(slot.fence) {
+        return released(slot, lease, release, now);
     }
     match lease
         .spec
@@ -68,7 +73,11 @@ pub(crate) fn step(snapshot: &Snapshot, slot: &Slot, now: Timestamp) -> Held {
         .as_ref()
         .filter(|grant| grant.fence == slot.fence)
     {
-        Some(grant) => granted(snapshot, node, lease, grant, now),
+        Some(grant) => {
+            let mut held = granted(snapshot, node, lease, grant, now);
+            held.actions.extend(note_stuck(snapshot, slot, &held));
+            held
+        }
         // Found without its grant: voided, never granted late and never freed as "missing" (G3).
         None => revoke(slot, Reason::Voided),
     }
@@ -80,6 +89,14 @@ fn speaks_for(lease: &RebootLease, slot: &Slot) -> bool {
     lease.spec.node_uid == slot.node_uid
         && (lease.metadata.uid.as_deref() == Some(slot.lease_uid.as_str())
             || (lease.accepted_fence() >= slot.fence && lease.granted_fence() >= slot.fence))
+}
+
+/// A node that did not come back in time is a failure for the breaker while it holds its slot.
+fn note_stuck(snapshot: &Snapshot, slot: &Slot, held: &Held) -> Option<Action> {
+    let status = snapshot.ledger.present()?.status.as_ref()?;
+    let stuck = matches!(held.reason, Some(Reason::Stuck { .. }));
+    (stuck && !slot.policy_uid.is_empty() && !breaker::is_noted(status, slot))
+        .then(|| Action::NoteStuck { slot: slot.clone() })
 }
 
 fn is_unsynced(snapshot: &Snapshot) -> bool {
@@ -109,7 +126,30 @@ fn without_node(snapshot: &Snapshot, slot: &Slot, now: Timestamp) -> Held {
     Held::act(free, Reason::SlotHeld)
 }
 
-fn over(slot: &Slot, node: &NodeView) -> Held {
+/// A human gives this reboot up. One that was not accepted is called off; else the lease ends by our
+/// hand, because the agent may be gone for good. Whatever the agent still writes then fails.
+fn released(slot: &Slot, lease: &RebootLease, release: &Release, now: Timestamp) -> Held {
+    let reason = Reason::Released {
+        by: release.by.clone(),
+        why: release.reason.clone(),
+    };
+    if lease.accepted_fence() != slot.fence {
+        return revoke(slot, reason);
+    }
+    if let Some(until) = verify::release_waits(lease, release, now) {
+        return Held {
+            wakes: vec![until],
+            ..Held::because(Reason::ReleaseWaits { until })
+        };
+    }
+    let action = Action::Release {
+        node: slot.node.clone(),
+        fence: slot.fence,
+    };
+    Held::act(action, reason)
+}
+
+fn over(slot: &Slot, lease: &RebootLease, node: &NodeView, now: Timestamp) -> Held {
     match node.cordon {
         CordonState::Absent => Held::act(
             Action::FreeSlot {
@@ -118,8 +158,21 @@ fn over(slot: &Slot, node: &NodeView) -> Held {
             },
             Reason::SlotHeld,
         ),
-        // The agent removes it; until then the node is down because of us (S1b).
-        CordonState::Ours(_) | CordonState::Unreadable => Held::because(Reason::SlotHeld),
+        // The agent removes it; until then the node is down because of us (S1b), unless a human
+        // has said that it does not count any more (S5).
+        CordonState::Ours(_) | CordonState::Unreadable => match verify::released_at(lease, slot) {
+            Some(at) if now >= at => Held::act(
+                Action::FreeSlot {
+                    slot: slot.clone(),
+                    because: FreeBecause::Released,
+                },
+                Reason::SlotHeld,
+            ),
+            wake => Held {
+                wakes: wake.into_iter().collect(),
+                ..Held::because(Reason::SlotHeld)
+            },
+        },
     }
 }
 

@@ -1,9 +1,11 @@
 //! A ledger that is missing: made new, or rebuilt from what leases and Nodes still tell.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use slipway_api::ledger::SLOTS_MAX;
-use slipway_api::{RebootLease, RebootLedgerStatus, Slot};
+use slipway_api::ledger::{POLICIES_MAX, SLOTS_MAX};
+use slipway_api::{PolicyRecord, RebootLease, RebootLedgerStatus, Slot};
 
 use crate::limits::REBUILT_LEDGER_WAITS;
 use crate::snapshot::{CordonState, NodeView, Snapshot};
@@ -30,9 +32,29 @@ pub fn initial(snapshot: &Snapshot, now: Timestamp) -> RebootLedgerStatus {
     RebootLedgerStatus {
         next_fence: highest.saturating_add(1),
         slots,
+        policies: records(snapshot),
+        passed: Vec::new(),
         grants_not_before: (!fresh)
             .then(|| Time(now.saturating_add(REBUILT_LEDGER_WAITS).unwrap_or(now))),
     }
+}
+
+/// What leases still tell of each policy: when it last granted. The rest is forgotten, which makes
+/// it slower, never faster: a rollout begins anew with its first nodes.
+fn records(snapshot: &Snapshot) -> Vec<PolicyRecord> {
+    let mut last: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    for lease in snapshot.leases.values() {
+        if let (Some(policy), Some(grant)) = (&lease.spec.policy, &lease.spec.grant) {
+            let entry = last.entry(&policy.uid).or_insert(grant.granted_at.0);
+            *entry = (*entry).max(grant.granted_at.0);
+        }
+    }
+    let records = last.into_iter().map(|(uid, at)| PolicyRecord {
+        uid: uid.to_owned(),
+        last_grant_at: Some(Time(at)),
+        ..PolicyRecord::default()
+    });
+    records.take(POLICIES_MAX).collect()
 }
 
 /// When a rebuilt ledger starts to grant.
@@ -78,5 +100,6 @@ fn slot_of(node: &NodeView, lease: Option<&RebootLease>) -> Option<Slot> {
             .unwrap_or_default(),
         fence,
         control_plane: node.is_control_plane(),
+        ..Slot::default()
     })
 }

@@ -8,6 +8,7 @@
 pub mod action;
 pub mod backoff;
 pub mod blockers;
+pub mod breaker;
 pub mod budget;
 pub mod catalogue;
 pub mod check;
@@ -16,6 +17,7 @@ mod clears;
 pub mod forecast;
 pub mod gates;
 pub mod govern;
+mod grants;
 mod held;
 pub mod ledger;
 pub mod limits;
@@ -23,19 +25,21 @@ pub mod lint;
 pub mod objects;
 mod order;
 pub mod outlook;
+pub mod pace;
 pub mod policies;
 pub mod reason;
 pub mod report;
 mod resting;
+pub mod schedule;
 mod sentence;
 pub mod snapshot;
+pub mod spread;
+pub mod turn;
 pub mod verify;
 pub mod window;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use slipway_api::{Phase, RebootLease, RebootLedger, Slot};
+use slipway_api::{Phase, RebootLease, Slot};
 
 pub use action::{Action, FreeBecause, GrantRequest, Plan, PolicyVerdict, Verdict};
 pub use reason::Reason;
@@ -69,9 +73,10 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     let windows = snapshot
         .policies
         .iter()
-        .flat_map(|policy| gates::schedule_wakes(policy, now));
+        .flat_map(|policy| gates::schedule_wakes(snapshot, policy, now));
     draft.wakes.extend(windows);
     draft.wakes.extend(ledger::wake(snapshot));
+    draft.wakes.extend(policies::breaker_wakes(snapshot, now));
     draft.plan.wake_at = draft.wakes.into_iter().filter(|time| *time > now).min();
     draft.plan
 }
@@ -100,8 +105,9 @@ impl Draft {
         let policy = govern::governance(snapshot, node).reference();
         if phase.is_some_and(|phase| !phase.is_committed()) {
             // Still to be called off, or to be given the second key.
-            let uid = policy.iter().map(|policy| policy.uid.clone());
-            self.plan.ask.extend(uid);
+            self.plan
+                .ask
+                .extend(policy.iter().map(|policy| policy.uid.clone()));
         }
         let verdict = Verdict {
             policy,
@@ -138,85 +144,24 @@ impl Draft {
         self.plan.verdicts.insert(node.name.clone(), verdict);
     }
 
-    /// Grants at most one node per policy, in order, into a copy of the ledger; everybody else
-    /// learns what it waits for.
+    /// Grants in order; everybody else learns what it waits for.
     fn grant(&mut self, snapshot: &Snapshot, now: Timestamp) {
-        let mut candidates = std::mem::take(&mut self.candidates);
-        order::sort(&mut candidates);
-        let Some(mut ledger) = snapshot.ledger.present().cloned() else {
+        let candidates = std::mem::take(&mut self.candidates);
+        let Some(ledger) = snapshot.ledger.present() else {
             return;
         };
-        let mut granted: BTreeMap<String, String> = BTreeMap::new();
-        for candidate in candidates {
-            let request = candidate.request;
-            let mut refused: Vec<Reason> = refusal(snapshot, &ledger, &request, &granted, now)
-                .into_iter()
-                .collect();
-            if refused.is_empty() {
-                // Blockers come last: they are asked only where their answer decides.
-                refused = self.ask_blockers(snapshot, &request, now);
-            }
-            if refused.is_empty() {
-                let limits = limits_of(snapshot, &request);
-                if let Ok((status, _)) = budget::append(&ledger, &request, &limits, now) {
-                    ledger.status = Some(status);
-                }
-                granted.insert(request.policy.uid.clone(), request.node.clone());
-                self.plan.actions.push(Action::Grant(request.clone()));
-                refused.push(Reason::Granted);
-            }
+        let decided = grants::decide(snapshot, ledger, candidates, now);
+        self.plan.ask.extend(decided.ask);
+        for (request, reasons) in decided.candidates {
+            self.wakes.extend(reasons.iter().filter_map(Reason::ends));
+            let first = reasons.first().cloned().unwrap_or(Reason::SlotHeld);
             if let Some(verdict) = self.plan.verdicts.get_mut(&request.node) {
-                if let Some(first) = refused.first() {
-                    verdict.reason = first.clone();
-                }
-                verdict.waiting_for = refused;
+                verdict.reason = first.clone();
+                verdict.waiting_for = reasons;
+            }
+            if first == Reason::Granted {
+                self.plan.actions.push(Action::Grant(request));
             }
         }
     }
-
-    /// What blockers have against a grant that nothing else stands in the way of.
-    fn ask_blockers(
-        &mut self,
-        snapshot: &Snapshot,
-        request: &GrantRequest,
-        now: Timestamp,
-    ) -> Vec<Reason> {
-        let policy = policy_of(snapshot, request);
-        let (Some(policy), Some(node)) = (policy, snapshot.nodes.get(&request.node)) else {
-            return Vec::new();
-        };
-        self.plan.ask.insert(policy.uid.clone());
-        blockers::against(snapshot, policy, node, now)
-    }
-}
-
-/// Why the candidate is not granted in this pass, if it is not.
-fn refusal(
-    snapshot: &Snapshot,
-    ledger: &RebootLedger,
-    request: &GrantRequest,
-    granted: &BTreeMap<String, String>,
-    now: Timestamp,
-) -> Option<Reason> {
-    let limits = limits_of(snapshot, request);
-    if let Some(reason) = budget::refuse(ledger, request, &limits, now) {
-        return Some(reason);
-    }
-    // One per pass and policy: what the last drain did to others shows before the next (F67).
-    granted
-        .get(&request.policy.uid)
-        .map(|after| Reason::NextInLine {
-            after: after.clone(),
-        })
-}
-
-fn policy_of<'a>(snapshot: &'a Snapshot, request: &GrantRequest) -> Option<&'a PolicyView> {
-    let mut policies = snapshot.policies.iter();
-    policies.find(|policy| policy.uid == request.policy.uid)
-}
-
-fn limits_of(snapshot: &Snapshot, request: &GrantRequest) -> budget::PolicyLimits {
-    policy_of(snapshot, request)
-        .map(|policy| budget::limits(snapshot, policy))
-        .unwrap_or_default()
 }

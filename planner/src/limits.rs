@@ -38,20 +38,20 @@ pub const NOT_AFTER_MARGIN: SignedDuration = SignedDuration::from_mins(30);
 /// The same where the drain has no limit (`drain.timeout: 0s`).
 pub const NOT_AFTER_WITHOUT_LIMIT: SignedDuration = SignedDuration::from_hours(24);
 
-/// Reboots of one node in [`REBOOTS_PERIOD`]: a trigger that no reboot clears must not make a node
-/// reboot for ever (faults.md S7, F10).
-pub const REBOOTS_MAX: usize = 3;
-
-/// See [`REBOOTS_MAX`].
+/// `failure.maxRebootsPerNode` counts the reboots of a node within this time: a trigger that no
+/// reboot clears must not make a node reboot for ever (faults.md S7, F10).
 pub const REBOOTS_PERIOD: SignedDuration = SignedDuration::from_hours(24);
 
-/// First pause after a reboot that left the need in place.
-pub const BACKOFF_INEFFECTIVE: SignedDuration = SignedDuration::from_hours(1);
+/// A release without force waits for this long after the commit: a reboot call may take effect so
+/// much later (faults.md F95).
+pub const CALL_MAY_FIRE: SignedDuration = SignedDuration::from_mins(10);
 
-/// First pause after any other failure.
-pub const BACKOFF_FAILED: SignedDuration = SignedDuration::from_mins(5);
+/// A released node that carries our cordon still gives its agent this long to undo it before the
+/// slot is given back: a human said so, but an agent that is alive is worth a minute.
+pub const RELEASED_KEEPS_SLOT: SignedDuration = SignedDuration::from_mins(1);
 
-/// First pause after a reboot call that was refused or lost: nothing was disturbed but pods.
+/// First pause after a reboot call that was refused or lost, if the policy's own is not shorter:
+/// nothing was disturbed but pods.
 pub const BACKOFF_NOT_REBOOTED: SignedDuration = SignedDuration::from_mins(1);
 
 /// No pause is longer.
@@ -65,6 +65,19 @@ pub const BACKOFF_DOUBLINGS_MAX: u32 = 10;
 pub const WINDOW_DAYS_BACK: i64 = 2;
 /// See [`WINDOW_DAYS_BACK`].
 pub const WINDOW_DAYS_AHEAD: i64 = 9;
+
+/// How long a node is away for a reboot, until one is on record.
+pub const REBOOT_GUESS: SignedDuration = SignedDuration::from_mins(5);
+
+/// A node is passed by at most this many that came later; then they wait for it.
+pub const PASSED_TIMES_MAX: i32 = 10;
+
+/// So long at most: whatever keeps it may not keep everybody.
+pub const HELD_FOR_PASSED: SignedDuration = SignedDuration::from_hours(1);
+
+/// Starts of a cron window that are looked at before and after now: an hourly one is known for two
+/// days, a monthly one for years; one that starts every minute must not cost thousands.
+pub const CRON_STARTS: usize = 64;
 
 const _: () = assert!(
     CLEAR_REFRESH.as_secs() * 3 <= 60,

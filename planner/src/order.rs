@@ -1,18 +1,132 @@
-//! Who goes first.
+//! Who goes first: what a human asked for, then the policies in turn, and each by its own order.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use slipway_api::people::Override;
+use slipway_api::policy::Order;
+
+use crate::breaker::record;
+use crate::budget::PolicyLimits;
 use crate::resting::Candidate;
+use crate::snapshot::{PolicyView, Snapshot};
 
-/// Workers before control-plane nodes, the longest waiting first, names as a stable tie-break.
-pub(crate) fn sort(candidates: &mut [Candidate]) {
-    candidates.sort_by(|a, b| {
-        let key = |candidate: &Candidate| {
-            (
-                candidate.request.control_plane,
-                candidate.requested_at.as_second(),
-            )
+/// A candidate's place. Names come last: a stable tie-break.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    /// Not asked for by a human out of order.
+    in_order: bool,
+    /// The leader's own node: its drain moves the operator itself.
+    is_own: bool,
+    /// A control-plane node of a policy that lets these go last: after everybody's workers.
+    is_last: bool,
+    /// When its policy was last granted a reboot; never comes first. So policies take turns where
+    /// they share a limit.
+    policy: (Option<Timestamp>, String),
+    /// By the policy's own order.
+    own: Vec<i64>,
+    node: String,
+}
+
+/// The candidates in order.
+pub(crate) fn sort(
+    snapshot: &Snapshot,
+    limits: &BTreeMap<String, PolicyLimits>,
+    candidates: Vec<Candidate>,
+) -> Vec<Candidate> {
+    let policies: BTreeMap<&str, &PolicyView> = snapshot
+        .policies
+        .iter()
+        .map(|policy| (policy.uid.as_str(), policy))
+        .collect();
+    let domains = domain_ranks(snapshot, limits, &candidates);
+    let mut keyed: Vec<(Key, Candidate)> = candidates
+        .into_iter()
+        .map(|candidate| {
+            let policy = policies.get(candidate.request.policy.uid.as_str()).copied();
+            (key(snapshot, policy, &domains, &candidate), candidate)
+        })
+        .collect();
+    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    keyed.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+fn key(
+    snapshot: &Snapshot,
+    policy: Option<&PolicyView>,
+    domains: &BTreeMap<String, i64>,
+    candidate: &Candidate,
+) -> Key {
+    let request = &candidate.request;
+    let order = policy.map_or(&[][..], |policy| &policy.spec.order);
+    let status = snapshot
+        .ledger
+        .present()
+        .and_then(|ledger| ledger.status.as_ref());
+    let last = status
+        .and_then(|status| record(status, &request.policy.uid))
+        .and_then(|record| record.last_grant_at.as_ref())
+        .map(|last| last.0);
+    Key {
+        in_order: !request.overrides(Override::Order),
+        is_own: snapshot.leader_node.as_deref() == Some(request.node.as_str()),
+        is_last: request.control_plane && order.contains(&Order::ControlPlaneLast),
+        policy: (last, request.policy.name.clone()),
+        own: order
+            .iter()
+            .map(|entry| match entry {
+                Order::ControlPlaneLast => i64::from(request.control_plane),
+                Order::LongestWaiting => candidate.requested_at.as_second(),
+                Order::DomainByDomain => domains.get(&request.node).copied().unwrap_or(i64::MAX),
+            })
+            .collect(),
+        node: request.node.clone(),
+    }
+}
+
+/// The rank of each candidate's domain within its policy: begun ones first, then the one whose
+/// first node waits longest.
+fn domain_ranks(
+    snapshot: &Snapshot,
+    limits: &BTreeMap<String, PolicyLimits>,
+    candidates: &[Candidate],
+) -> BTreeMap<String, i64> {
+    let status = snapshot
+        .ledger
+        .present()
+        .and_then(|ledger| ledger.status.as_ref());
+    let mut oldest: BTreeMap<(&str, &str), Timestamp> = BTreeMap::new();
+    let mut of_node: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    for candidate in candidates {
+        let request = &candidate.request;
+        let domains = limits
+            .get(&request.policy.uid)
+            .and_then(|limits| limits.domains.as_ref());
+        let Some(domain) = domains.and_then(|domains| domains.of.get(&request.node)) else {
+            continue;
         };
-        key(a)
-            .cmp(&key(b))
-            .then_with(|| a.request.node.cmp(&b.request.node))
-    });
+        let key = (request.policy.uid.as_str(), domain.as_str());
+        of_node.insert(&request.node, key);
+        let first = oldest.entry(key).or_insert(candidate.requested_at);
+        *first = (*first).min(candidate.requested_at);
+    }
+    let mut ranked: Vec<_> = oldest
+        .into_iter()
+        .map(|((policy, domain), since)| {
+            let begun = status
+                .and_then(|status| record(status, policy))
+                .is_some_and(|record| record.domains.iter().any(|begun| begun == domain));
+            (Reverse(begun), since, (policy, domain))
+        })
+        .collect();
+    ranked.sort();
+    let ranks: BTreeMap<(&str, &str), i64> = (0..)
+        .zip(ranked)
+        .map(|(rank, (_, _, key))| (key, rank))
+        .collect();
+    of_node
+        .into_iter()
+        .filter_map(|(node, key)| Some((node.to_owned(), *ranks.get(&key)?)))
+        .collect()
 }

@@ -8,6 +8,7 @@ use slipway_api::policy::NodeCounts;
 
 use crate::action::{PolicyVerdict, Verdict};
 use crate::blockers;
+use crate::breaker;
 use crate::budget::{self, slots};
 use crate::gates;
 use crate::govern::candidates;
@@ -70,6 +71,7 @@ fn verdict(
         conflicts_with: conflicts(snapshot, policy),
         stuck,
         failed,
+        breaker: breaker_of(snapshot, policy, now),
         blocked_by: (!policy.spec.blockers.is_empty())
             .then(|| blockers::lines(snapshot, policy, verdicts, now)),
         warnings: warnings(policy),
@@ -81,6 +83,26 @@ fn warnings(policy: &PolicyView) -> Vec<String> {
     rules
         .iter()
         .filter_map(|rule| rule.warning.clone())
+        .collect()
+}
+
+fn breaker_of(snapshot: &Snapshot, policy: &PolicyView, now: Timestamp) -> breaker::State {
+    let ledger = snapshot.ledger.present();
+    ledger
+        .and_then(|ledger| ledger.status.as_ref())
+        .map(|status| breaker::state(status, &policy.uid, &policy.spec.failure, now))
+        .unwrap_or_default()
+}
+
+/// When time alone changes where a breaker stands.
+pub fn breaker_wakes(snapshot: &Snapshot, now: Timestamp) -> Vec<Timestamp> {
+    snapshot
+        .policies
+        .iter()
+        .filter_map(|policy| match breaker_of(snapshot, policy, now) {
+            breaker::State::Open { until, .. } => until,
+            breaker::State::Closed | breaker::State::HalfOpen { .. } => None,
+        })
         .collect()
 }
 

@@ -1,6 +1,6 @@
 //! Why: the one enum behind lease status, conditions, events, metric labels, CLI and documents.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use slipway_api::lease::WaitingFor;
 
 use crate::snapshot::Gap;
@@ -83,6 +83,39 @@ pub enum Reason {
         /// Why.
         message: String,
     },
+    /// Too many reboots of the policy have failed.
+    BreakerOpen {
+        /// The policy.
+        policy: String,
+        /// The nodes whose reboots failed.
+        failures: Vec<String>,
+        /// When time alone changes that.
+        until: Option<Timestamp>,
+    },
+    /// The policy wants a human's approval for each reboot.
+    NotApproved {
+        /// The policy.
+        policy: String,
+    },
+    /// A human keeps the node from being rebooted.
+    Held {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// A human gave the reboot up.
+    Released {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// A release without force of a reboot that was committed a moment ago.
+    ReleaseWaits {
+        /// Until when a reboot call may still take effect.
+        until: Timestamp,
+    },
     /// As many nodes are unavailable as may be.
     BudgetUsed {
         /// The policy.
@@ -91,6 +124,103 @@ pub enum Reason {
         in_use: usize,
         /// The budget as a number.
         allowed: usize,
+    },
+    /// A freeze is in force.
+    Frozen {
+        /// The policy.
+        policy: String,
+        /// Why, in the words of whoever wrote it.
+        why: String,
+        /// When it ends.
+        until: Timestamp,
+    },
+    /// What starts now could not finish before the window ends or a freeze begins.
+    CutoffReached {
+        /// The policy.
+        policy: String,
+        /// What a reboot needs.
+        needs: SignedDuration,
+        /// When the window ends or the freeze begins.
+        ends: Timestamp,
+    },
+    /// As many nodes of the cluster are unavailable as the ledger allows.
+    CeilingUsed {
+        /// Nodes unavailable or being rebooted.
+        in_use: usize,
+        /// The ceiling as a number.
+        allowed: usize,
+    },
+    /// As many nodes of the domain are unavailable as may be.
+    DomainBudgetUsed {
+        /// The policy.
+        policy: String,
+        /// The domain.
+        domain: String,
+        /// Nodes unavailable or being rebooted.
+        in_use: usize,
+        /// The budget as a number.
+        allowed: usize,
+    },
+    /// Another domain was begun and is not finished.
+    DomainBusy {
+        /// The policy.
+        policy: String,
+        /// That domain.
+        domain: String,
+    },
+    /// A node of another domain is unavailable.
+    DomainDown {
+        /// The policy.
+        policy: String,
+        /// That domain.
+        domain: String,
+        /// That node.
+        node: String,
+    },
+    /// Another node of the same quorum group is being rebooted.
+    QuorumBusy {
+        /// Label and value.
+        group: String,
+        /// That node.
+        node: String,
+    },
+    /// Another node of the same quorum group is unavailable.
+    QuorumDown {
+        /// Label and value.
+        group: String,
+        /// That node.
+        node: String,
+    },
+    /// Control-plane nodes and workers do not go together.
+    NotMixed {
+        /// The node that is being rebooted.
+        node: String,
+    },
+    /// The last grant of the policy is too young.
+    MinInterval {
+        /// The policy.
+        policy: String,
+        /// When the next one may be.
+        until: Timestamp,
+    },
+    /// The first nodes of the rollout are under way.
+    CanaryRunning {
+        /// The policy.
+        policy: String,
+    },
+    /// The first nodes of the rollout are back; a pause shows whether they are well.
+    CanarySoaks {
+        /// The policy.
+        policy: String,
+        /// When the pause ends.
+        until: Timestamp,
+    },
+    /// A node that was passed too often goes first.
+    TurnOf {
+        /// That node.
+        node: String,
+        /// Until when it is waited for at most.
+        until: Timestamp,
     },
     /// Another control-plane node is being rebooted.
     ControlPlaneBusy {
@@ -131,8 +261,17 @@ pub enum Reason {
         /// Failures in a row.
         failures: usize,
     },
+    /// A pause after drains that could not finish.
+    Undrainable {
+        /// Until when.
+        until: Timestamp,
+        /// Failures in a row.
+        failures: usize,
+    },
     /// Rebooted as often as a node may be in a day.
     TooManyReboots {
+        /// How often it was.
+        reboots: usize,
         /// When the next one may be.
         until: Timestamp,
     },
@@ -206,7 +345,25 @@ impl Reason {
             Self::WindowClosed { .. } => "WindowClosed",
             Self::Blocked { .. } => "Blocked",
             Self::BlockerFailed { .. } => "BlockerFailed",
+            Self::BreakerOpen { .. } => "BreakerOpen",
+            Self::NotApproved { .. } => "NotApproved",
+            Self::Held { .. } => "Held",
+            Self::Released { .. } => "Released",
+            Self::ReleaseWaits { .. } => "ReleaseWaits",
             Self::BudgetUsed { .. } => "BudgetUsed",
+            Self::Frozen { .. } => "Frozen",
+            Self::CutoffReached { .. } => "CutoffReached",
+            Self::CeilingUsed { .. } => "CeilingUsed",
+            Self::DomainBudgetUsed { .. } => "DomainBudgetUsed",
+            Self::DomainBusy { .. } => "DomainBusy",
+            Self::DomainDown { .. } => "DomainDown",
+            Self::QuorumBusy { .. } => "QuorumBusy",
+            Self::QuorumDown { .. } => "QuorumDown",
+            Self::NotMixed { .. } => "NotMixed",
+            Self::MinInterval { .. } => "MinInterval",
+            Self::CanaryRunning { .. } => "CanaryRunning",
+            Self::CanarySoaks { .. } => "CanarySoaks",
+            Self::TurnOf { .. } => "TurnOf",
             Self::ControlPlaneBusy { .. } => "ControlPlaneBusy",
             Self::ControlPlaneNotReady { .. } => "ControlPlaneNotReady",
             Self::LedgerFull => "LedgerFull",
@@ -218,6 +375,7 @@ impl Reason {
             Self::NodeDeleting => "NodeDeleting",
             Self::LeaseOfFormerNode => "LeaseOfFormerNode",
             Self::BackingOff { .. } => "BackingOff",
+            Self::Undrainable { .. } => "Undrainable",
             Self::TooManyReboots { .. } => "TooManyReboots",
             Self::NextInLine { .. } => "NextInLine",
             Self::SlotHeld => "SlotHeld",
@@ -251,6 +409,16 @@ impl Reason {
         )
     }
 
+    /// When it ends by time alone, for reasons that are found while granting.
+    pub(crate) fn ends(&self) -> Option<Timestamp> {
+        match self {
+            Self::MinInterval { until, .. }
+            | Self::CanarySoaks { until, .. }
+            | Self::TurnOf { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
     /// What the reason is about, for `status.waitingFor[].object`.
     pub fn object(&self) -> String {
         match self {
@@ -260,10 +428,25 @@ impl Reason {
             | Self::ObserveMode { policy }
             | Self::PolicyPaused { policy }
             | Self::WindowClosed { policy, .. }
+            | Self::Frozen { policy, .. }
+            | Self::CutoffReached { policy, .. }
+            | Self::DomainBudgetUsed { policy, .. }
+            | Self::DomainBusy { policy, .. }
+            | Self::DomainDown { policy, .. }
+            | Self::MinInterval { policy, .. }
+            | Self::CanaryRunning { policy }
+            | Self::CanarySoaks { policy, .. }
+            | Self::BreakerOpen { policy, .. }
+            | Self::NotApproved { policy }
             | Self::BudgetUsed { policy, .. } => policy.clone(),
             Self::PolicyConflict { policies } => policies.join(","),
             Self::Blocked { blocker, .. } | Self::BlockerFailed { blocker, .. } => blocker.clone(),
-            Self::ControlPlaneBusy { node } | Self::ControlPlaneNotReady { node } => node.clone(),
+            Self::ControlPlaneBusy { node }
+            | Self::ControlPlaneNotReady { node }
+            | Self::QuorumBusy { node, .. }
+            | Self::QuorumDown { node, .. }
+            | Self::NotMixed { node }
+            | Self::TurnOf { node, .. } => node.clone(),
             Self::NextInLine { after } => after.clone(),
             Self::PodsLeft { example, .. } => example.clone(),
             _ => String::new(),

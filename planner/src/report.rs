@@ -7,6 +7,7 @@ use slipway_api::lease::{MESSAGE_MAX, WAITING_FOR_MAX, WaitingFor};
 use slipway_api::policy::{BlockedBy, WindowSpan, WindowState};
 
 use crate::action::{PolicyVerdict, Verdict};
+use crate::breaker::State;
 use crate::reason::Reason;
 use crate::window::{Opening, Span};
 
@@ -71,6 +72,7 @@ pub fn policy_status(
         progressing(verdict),
         degraded(verdict),
         conflict(verdict),
+        breaker_open(verdict),
     ]
     .into_iter()
     .chain(blocked(verdict))
@@ -78,6 +80,7 @@ pub fn policy_status(
     RebootPolicyStatus {
         observed_generation: Some(verdict.generation),
         conditions: conditions
+            .into_iter()
             .map(|draft| draft.finish(verdict.generation, before, now))
             .collect(),
         nodes: verdict.nodes,
@@ -231,6 +234,46 @@ fn conflict(verdict: &PolicyVerdict) -> Draft {
         holds,
         reason,
         message,
+    }
+}
+
+fn breaker_open(verdict: &PolicyVerdict) -> Draft {
+    let draft = |holds, reason, message| Draft {
+        kind: "BreakerOpen",
+        holds,
+        reason,
+        message,
+    };
+    match &verdict.breaker {
+        State::Closed => draft(
+            false,
+            "Closed",
+            "fewer reboots have failed than spec.failure allows".to_owned(),
+        ),
+        State::Open { failures, until } => {
+            let then = until.map_or_else(
+                || "nothing is granted until spec.failure.resetAt is set".to_owned(),
+                |until| {
+                    format!("nothing is granted before {until}, unless spec.failure.resetAt is set")
+                },
+            );
+            draft(
+                true,
+                "Open",
+                format!("reboots failed of {}; {then}", list(failures)),
+            )
+        }
+        State::HalfOpen { failures, probe } => {
+            let then = match probe {
+                Some(fence) => format!("one node is being tried alone (fence {fence})"),
+                None => "one node will be tried alone".to_owned(),
+            };
+            draft(
+                true,
+                "HalfOpen",
+                format!("reboots failed of {}; {then}", list(failures)),
+            )
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A node without a slot: whether it needs a lease, may be granted a reboot, or is at rest.
 
 use jiff::Timestamp;
+use slipway_api::people::Override;
 use slipway_api::{Phase, RebootLease, Slot};
 
 use crate::action::{Action, GrantRequest};
@@ -9,6 +10,7 @@ use crate::gates;
 use crate::govern::{Governance, governance};
 use crate::reason::Reason;
 use crate::snapshot::{LedgerState, Need, NodeView, PolicyView, Snapshot};
+use crate::turn::Place;
 
 /// What a node without a slot needs now.
 #[derive(Clone, Debug, Default)]
@@ -123,6 +125,7 @@ fn lost_slot(node: &NodeView, lease: &RebootLease) -> Resting {
             .unwrap_or_default(),
         fence: lease.accepted_fence(),
         control_plane: node.is_control_plane(),
+        ..Slot::default()
     };
     Resting::act(Action::RestoreSlot { slot }, vec![Reason::SlotHeld])
 }
@@ -151,7 +154,8 @@ fn unaccepted(
         return Resting::act(action, waiting_for(snapshot, node, now));
     }
     let policy = governance.policy();
-    match gates::need_refusal(policy, node) {
+    let asked = lease.open_request().is_some();
+    match gates::need_refusal(policy, node).filter(|_| !asked) {
         Some(Reason::NotRequired | Reason::CheckNotCounted { .. }) => Resting::act(
             Action::CloseLease {
                 node: node.name.clone(),
@@ -182,9 +186,11 @@ fn pending(
                 lease_uid: lease.metadata.uid.clone().unwrap_or_default(),
                 policy: policy.reference(),
                 control_plane: node.is_control_plane(),
+                place: Place::default(),
                 drain: policy.spec.drain.clone(),
                 reboot: policy.spec.reboot.clone(),
                 verify: policy.spec.verify.clone(),
+                request: lease.open_request().cloned(),
             },
             requested_at: lease.spec.requested_at.0,
         });
@@ -204,12 +210,24 @@ fn ended(
     now: Timestamp,
 ) -> Resting {
     let outcome = outcome(lease);
+    let request = lease.open_request();
     let needed = gates::need_refusal(governance.policy(), node).is_none();
-    let Some(since) = new_need(node, lease).filter(|_| needed) else {
+    let since = new_need(node, lease).filter(|_| needed);
+    let Some(since) = since.or_else(|| request.map(|_| now)) else {
         return Resting::waits(vec![outcome]);
     };
+    // An approval of the ended reboot must not count for this one (F106): it names another time.
+    let since = if since.as_second() > lease.spec.requested_at.0.as_second() {
+        since
+    } else {
+        later(now, lease.spec.requested_at.0)
+    };
+    // Approval is asked for once the lease waits again: it has to name the new time.
     let mut waits = waiting_for(snapshot, node, now);
-    waits.extend(backoff::pause(lease, now));
+    waits.retain(|reason| !matches!(reason, Reason::NotApproved { .. }));
+    let settings = gates::failure_settings(snapshot, node);
+    let pause = backoff::pause(lease, &settings, now);
+    waits.extend(pause.filter(|_| !request.is_some_and(|one| one.overrides(Override::Backoff))));
     if waits.is_empty() {
         let action = Action::ReopenLease {
             node: node.name.clone(),
@@ -225,6 +243,16 @@ fn ended(
         wakes,
         ..Resting::default()
     }
+}
+
+/// `now`, but never in the same second as `before`: conditions and approvals carry whole seconds.
+fn later(now: Timestamp, before: Timestamp) -> Timestamp {
+    if now.as_second() > before.as_second() {
+        return now;
+    }
+    before
+        .checked_add(jiff::SignedDuration::from_secs(1))
+        .unwrap_or(now)
 }
 
 fn outcome(lease: &RebootLease) -> Reason {
@@ -255,7 +283,7 @@ pub(crate) fn new_need(node: &NodeView, lease: &RebootLease) -> Option<Timestamp
 
 /// What a node waits for before its own state and the budget are asked.
 fn waiting_for(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Vec<Reason> {
-    let mut reasons = gates::definite(snapshot, node, now);
+    let mut reasons = gates::definite(snapshot, node, gates::Stage::Start, now);
     reasons.extend(gates::doubts(snapshot));
     reasons
 }
@@ -264,7 +292,9 @@ fn wakes_of(reasons: &[Reason]) -> Vec<Timestamp> {
     reasons
         .iter()
         .filter_map(|reason| match reason {
-            Reason::BackingOff { until, .. } | Reason::TooManyReboots { until } => Some(*until),
+            Reason::BackingOff { until, .. }
+            | Reason::Undrainable { until, .. }
+            | Reason::TooManyReboots { until, .. } => Some(*until),
             _ => None,
         })
         .collect()

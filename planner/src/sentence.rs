@@ -50,9 +50,70 @@ impl fmt::Display for Reason {
             Self::BlockerFailed { policy, blocker, message } => {
                 write!(f, "blocker {blocker} of policy {policy} has no answer: {message}")
             }
+            Self::BreakerOpen { policy, failures, until } => breaker(f, policy, failures, *until),
+            Self::NotApproved { policy } => write!(
+                f,
+                "policy {policy} wants each reboot approved (spec.mode: Approve); kubectl reboot approve does it"
+            ),
+            Self::Held { by, why } => write!(f, "held by {by}{}", because(why)),
+            Self::Released { by, why } => write!(f, "given up by {by}{}", because(why)),
+            Self::ReleaseWaits { until } => write!(
+                f,
+                "a release without force takes effect at {until}: the reboot may still be about to happen"
+            ),
             Self::BudgetUsed { policy, in_use, allowed } => write!(
                 f,
                 "{in_use} of {allowed} nodes that policy {policy} allows are unavailable or being rebooted"
+            ),
+            Self::Frozen { policy, why, until } if why.is_empty() => {
+                write!(f, "policy {policy} is frozen until {until}")
+            }
+            Self::Frozen { policy, why, until } => {
+                write!(f, "policy {policy} is frozen until {until}: {why}")
+            }
+            Self::CutoffReached { policy, needs, ends } => write!(
+                f,
+                "a reboot needs {needs:#}, but policy {policy} allows them only until {ends} (spec.schedule.cutoff)"
+            ),
+            Self::CeilingUsed { in_use, allowed } => write!(
+                f,
+                "{in_use} of {allowed} nodes that the cluster allows are unavailable or being rebooted (spec.maxUnavailable of RebootLedger cluster)"
+            ),
+            Self::DomainBudgetUsed { policy, domain, in_use, allowed } => write!(
+                f,
+                "{in_use} of {allowed} nodes that policy {policy} allows in domain {domain:?} are unavailable or being rebooted"
+            ),
+            Self::DomainBusy { policy, domain } => {
+                write!(f, "policy {policy} finishes domain {domain:?} first")
+            }
+            Self::DomainDown { policy, domain, node } => write!(
+                f,
+                "{node} in domain {domain:?} is unavailable, and policy {policy} allows no further domain at once"
+            ),
+            Self::QuorumBusy { group, node } => {
+                write!(f, "{node} of the same quorum group {group} is being rebooted")
+            }
+            Self::QuorumDown { group, node } => {
+                write!(f, "{node} of the same quorum group {group} is unavailable")
+            }
+            Self::NotMixed { node } => write!(
+                f,
+                "{node} is being rebooted, and control-plane nodes do not go together with workers (spec.budget.controlPlaneWithWorkers)"
+            ),
+            Self::MinInterval { policy, until } => write!(
+                f,
+                "policy {policy} grants the next reboot at {until} at the earliest (spec.budget.minInterval)"
+            ),
+            Self::CanaryRunning { policy } => {
+                write!(f, "the first nodes of this rollout of policy {policy} go alone")
+            }
+            Self::CanarySoaks { policy, until } => write!(
+                f,
+                "the first nodes of this rollout of policy {policy} are back; the others follow at {until}"
+            ),
+            Self::TurnOf { node, until } => write!(
+                f,
+                "{node} was passed too often and goes first; waited for until {until} at most"
             ),
             Self::ControlPlaneBusy { node } => {
                 write!(f, "control-plane node {node} is being rebooted; they go one at a time")
@@ -75,10 +136,13 @@ impl fmt::Display for Reason {
             Self::BackingOff { until, failures } => {
                 write!(f, "{failures} failures in a row; tried again at {until}")
             }
-            Self::TooManyReboots { until } => write!(
+            Self::Undrainable { until, failures } => write!(
                 f,
-                "rebooted {} times within a day; not again before {until}",
-                crate::limits::REBOOTS_MAX
+                "{failures} drains in a row could not finish, so others go first; tried again at {until}"
+            ),
+            Self::TooManyReboots { reboots, until } => write!(
+                f,
+                "rebooted {reboots} times within a day (spec.failure.maxRebootsPerNode); not again before {until}"
             ),
             Self::NextInLine { after } => write!(f, "{after} goes first"),
             Self::SlotHeld => f.write_str("the slot of the last reboot is being given back"),
@@ -107,6 +171,32 @@ impl fmt::Display for Reason {
             Self::NoLongerNeeded => f.write_str("nothing asks for the reboot any more"),
             Self::Ended { message, .. } => f.write_str(message),
         }
+    }
+}
+
+fn breaker(
+    f: &mut fmt::Formatter<'_>,
+    policy: &str,
+    failures: &[String],
+    until: Option<jiff::Timestamp>,
+) -> fmt::Result {
+    let names: Vec<&str> = failures.iter().take(5).map(String::as_str).collect();
+    write!(
+        f,
+        "the breaker of policy {policy} is open: reboots of {} failed; ",
+        names.join(", ")
+    )?;
+    match until {
+        Some(until) => write!(f, "next change at {until}, or set spec.failure.resetAt"),
+        None => f.write_str("one node has to succeed alone first, or set spec.failure.resetAt"),
+    }
+}
+
+fn because(why: &str) -> String {
+    if why.is_empty() {
+        String::new()
+    } else {
+        format!(": {why}")
     }
 }
 

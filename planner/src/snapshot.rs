@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::blockers::Answers;
 use jiff::Timestamp;
 use slipway_api::lease::CordonRecord;
 use slipway_api::policy::RebootPolicySpec;
 use slipway_api::{PolicyError, RebootLease, RebootLedger, RebootPolicyStatus, ValidatedPolicy};
-
-use crate::blockers::Answers;
 
 /// One look at the cluster. Same snapshot and same `now`, same plan.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +24,8 @@ pub struct Snapshot {
     pub leases: BTreeMap<String, RebootLease>,
     /// Names of the nodes whose agent pod is Ready.
     pub agents: BTreeSet<String>,
+    /// The node that the leading operator runs on, if it is known: it goes last.
+    pub leader_node: Option<String>,
     /// What blockers have answered.
     pub blockers: Answers,
     /// UIDs of nodes in the ledger that are gone, and since when that is known to us.

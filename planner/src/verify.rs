@@ -1,8 +1,10 @@
 //! After the reboot: is the node back for good?
 
 use jiff::{SignedDuration, Timestamp};
-use slipway_api::{Phase, RebootLease};
+use slipway_api::people::Release;
+use slipway_api::{Phase, RebootLease, Slot};
 
+use crate::limits::{CALL_MAY_FIRE, RELEASED_KEEPS_SLOT};
 use crate::reason::Reason;
 use crate::snapshot::{CordonState, Need, NodeView};
 
@@ -54,6 +56,7 @@ pub fn judge(lease: &RebootLease, node: &NodeView, now: Timestamp) -> Conclusion
         .map_or(rebooted, |ready| ready.max(rebooted));
     let due = since
         .saturating_add(grant.verify.node_ready_for.signed())
+        .and_then(|due| due.saturating_add(grant.verify.settle.signed()))
         .unwrap_or(now);
     if now < due {
         return Conclusion::Wait { until: Some(due) };
@@ -61,7 +64,9 @@ pub fn judge(lease: &RebootLease, node: &NodeView, now: Timestamp) -> Conclusion
     match &node.need {
         // The agent looks again before it writes Rebooted; a need that arose later is a new one.
         // Conditions carry whole seconds.
-        Need::Required { since, .. } if since.as_second() < rebooted.as_second() => {
+        Need::Required { since, .. }
+            if grant.verify.trigger_cleared && since.as_second() < rebooted.as_second() =>
+        {
             Conclusion::Fail(Reason::Ineffective)
         }
         Need::Required { .. } | Need::NotRequired | Need::Unreported | Need::Unknown { .. } => {
@@ -91,4 +96,27 @@ pub fn stuck_since(lease: &RebootLease, now: Timestamp) -> Option<Timestamp> {
 /// When a reboot committed then counts as stuck.
 pub fn stuck_at(committed: Timestamp, timeout: SignedDuration) -> Timestamp {
     committed.saturating_add(timeout).unwrap_or(Timestamp::MAX)
+}
+
+/// Until when a release without force has to wait: a reboot call that the machine has accepted may
+/// still take effect (faults.md F95).
+pub fn release_waits(lease: &RebootLease, release: &Release, now: Timestamp) -> Option<Timestamp> {
+    if release.force || lease.phase() != Phase::Rebooting {
+        return None;
+    }
+    // Without a time of the commit it counts from now: later is the safe side.
+    let committed = entered_at(lease).unwrap_or(now);
+    let until = committed.saturating_add(CALL_MAY_FIRE).unwrap_or(now);
+    (now < until).then_some(until)
+}
+
+/// When the slot of a reboot that a human gave up is given back although our cordon is still there;
+/// `None` for a reboot that was not.
+pub fn released_at(lease: &RebootLease, slot: &Slot) -> Option<Timestamp> {
+    lease.release_of(slot.fence)?;
+    let status = lease.status.as_ref()?;
+    let released =
+        status.fence == slot.fence && status.phase == Phase::Failed && status.reason == "Released";
+    let ended = entered_at(lease).filter(|_| released)?;
+    ended.saturating_add(RELEASED_KEEPS_SLOT).ok()
 }

@@ -85,7 +85,7 @@ pub fn opening(windows: &[DailyWindow], zone: &TimeZone, now: Timestamp) -> Open
 }
 
 /// The windows around `now`, merged and in order.
-fn spans_around(windows: &[DailyWindow], zone: &TimeZone, now: Timestamp) -> Vec<Span> {
+pub(crate) fn spans_around(windows: &[DailyWindow], zone: &TimeZone, now: Timestamp) -> Vec<Span> {
     let today = zone.to_datetime(now).date();
     let mut spans: Vec<Span> = (-WINDOW_DAYS_BACK..=WINDOW_DAYS_AHEAD)
         .filter_map(|offset| {
@@ -103,7 +103,7 @@ fn spans_around(windows: &[DailyWindow], zone: &TimeZone, now: Timestamp) -> Vec
     merge(&spans)
 }
 
-fn merge(sorted: &[Span]) -> Vec<Span> {
+pub(crate) fn merge(sorted: &[Span]) -> Vec<Span> {
     let mut merged: Vec<Span> = Vec::with_capacity(sorted.len());
     for span in sorted {
         match merged.last_mut() {
@@ -142,7 +142,7 @@ fn at_minute(day: Date, minute: u16) -> Option<DateTime> {
 }
 
 /// The instant of a wall-clock time: in a gap the moment of the change, in a fold the first.
-fn instant(wall: DateTime, zone: &TimeZone) -> Option<Timestamp> {
+pub(crate) fn instant(wall: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     let ambiguous = zone.to_ambiguous_timestamp(wall);
     match ambiguous.offset() {
         AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => {

@@ -103,7 +103,10 @@ fn one_node_is_granted_per_pass_and_policy_the_longest_waiting_first() {
 fn control_plane_nodes_go_last_and_one_at_a_time() {
     let role = slipway_api::names::LABEL_CONTROL_PLANE;
     let mut world = World::new()
-        .policy("p", "{nodeSelector: {}, budget: {maxUnavailable: 3}}")
+        .policy(
+            "p",
+            "{nodeSelector: {}, budget: {maxUnavailable: 3, controlPlaneWithWorkers: true}}",
+        )
         .nodes(&["cp1", "cp2", "worker"])
         .label("cp1", role, "")
         .label("cp2", role, "")
@@ -286,7 +289,7 @@ fn a_window_that_is_about_to_close_starts_nothing() {
     let spec = "{nodeSelector: {}, schedule: {windows: [{start: '10:00', end: '12:01'}]}}";
     let mut world = World::new().policy("p", spec).nodes(&["a"]).need(&["a"]);
     let plan = world.settle();
-    assert_eq!(code(&plan, "a"), "WindowClosed");
+    assert_eq!(code(&plan, "a"), "CutoffReached");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod blockers;
 mod budget;
 mod drain;
+mod failure;
 mod reboot;
 mod schedule;
 mod status;
@@ -19,10 +20,11 @@ pub use blockers::{
     IGNORED_ALERTS, NodesBlocker, OnError, PATTERN_MAX, PodScope, PodsBlocker, PrometheusBlocker,
     PromqlBlocker,
 };
-pub use budget::Budget;
+pub use budget::{Budget, Canary, DomainBudget, Order};
 pub use drain::{DrainSettings, OnDrainTimeout};
+pub use failure::{BreakerReset, FailureSettings, REBOOTS_PER_NODE_MAX};
 pub use reboot::{RebootMethod, RebootSettings, VerifySettings};
-pub use schedule::{Schedule, WINDOWS_MAX, Weekday, Window};
+pub use schedule::{CUTOFF_AUTO, FREEZES_MAX, Freeze, Schedule, WINDOWS_MAX, Weekday, Window};
 pub use status::Forecast;
 pub use status::{BlockedBy, NodeCounts, RebootPolicyStatus, WindowSpan, WindowState};
 
@@ -38,6 +40,7 @@ pub use status::{BlockedBy, NodeCounts, RebootPolicyStatus, WindowSpan, WindowSt
     status = "RebootPolicyStatus",
     derive = "PartialEq",
     doc = "Which nodes are rebooted when they need it, when, and how many at once.",
+    validation = Rule::new("!has(self.spec.order) || !self.spec.order.exists(entry, entry == 'DomainByDomain') || (has(self.spec.budget) && has(self.spec.budget.perDomain))").message("order DomainByDomain needs budget.perDomain, which says what a domain is"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(
         name = "Matched",
@@ -82,8 +85,8 @@ pub struct RebootPolicySpec {
     #[serde(default)]
     #[schemars(range(min = -1_000_000, max = 1_000_000))]
     pub priority: i32,
-    /// `Automatic` grants reboots; `Observe` decides and reports, and never grants.
-    /// Default Automatic.
+    /// `Automatic` grants reboots; `Approve` grants those that a human approved or asked for;
+    /// `Observe` decides and reports, and never grants. Default Automatic.
     #[serde(default)]
     pub mode: Mode,
     /// True stops this policy: nothing new is granted and nodes that are draining are uncordoned
@@ -104,6 +107,12 @@ pub struct RebootPolicySpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub blockers: Vec<Blocker>,
+    /// Who goes first, by the first entry, then the second; last of all by name. Whatever the order,
+    /// a node is passed by at most 10 that came later before they wait for it, and the node that the
+    /// operator itself runs on goes last. Default `[ControlPlaneLast, LongestWaiting]`.
+    #[serde(default = "Order::safe")]
+    #[schemars(length(max = 3))]
+    pub order: Vec<Order>,
     /// How pods are moved away first.
     #[serde(default)]
     pub drain: DrainSettings,
@@ -113,6 +122,9 @@ pub struct RebootPolicySpec {
     /// What must hold before the next node may go.
     #[serde(default)]
     pub verify: VerifySettings,
+    /// What follows from reboots that fail.
+    #[serde(default)]
+    pub failure: FailureSettings,
 }
 
 /// What a policy does about nodes that need a reboot.
@@ -123,6 +135,8 @@ pub enum Mode {
     /// Grants reboots when everything allows it.
     #[default]
     Automatic,
+    /// Grants a reboot once a human approved or asked for it, when everything allows it.
+    Approve,
     /// Decides and reports, never grants.
     Observe,
 }

@@ -54,9 +54,21 @@ pub struct VerifySettings {
     /// there keeps its slot. Default 60s.
     #[serde(default = "VerifySettings::one_minute")]
     pub node_ready_for: Duration,
+    /// The host must no longer ask for what it asked for: if it does, the reboot is Ineffective and
+    /// counts as a failure. False accepts the reboot all the same; the need stays, and is served
+    /// again as often as `failure.maxRebootsPerNode` lets it. Default true.
+    #[serde(default = "VerifySettings::yes")]
+    pub trigger_cleared: bool,
+    /// Time that is waited after all that, before the slot is given back. Default 0s.
+    #[serde(default)]
+    pub settle: Duration,
 }
 
 impl VerifySettings {
+    const fn yes() -> bool {
+        true
+    }
+
     fn one_minute() -> Duration {
         Duration::from_secs(60)
     }
@@ -66,6 +78,8 @@ impl Default for VerifySettings {
     fn default() -> Self {
         Self {
             node_ready_for: Self::one_minute(),
+            trigger_cleared: Self::yes(),
+            settle: Duration::default(),
         }
     }
 }

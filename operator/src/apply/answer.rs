@@ -22,6 +22,8 @@ use crate::observe::read;
 /// What is missing before the agent can answer.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
+    /// The phase Pending: the lease tells of an earlier reboot that has ended.
+    Reopen,
     /// The phase Draining under the slot's fence.
     Phase,
     /// The grant and its revoke.
@@ -32,29 +34,30 @@ enum Next {
 
 /// Asks the agent for its answer.
 pub(super) async fn demand(ctx: &Context, slot: &Slot) -> Result<Done, CallError> {
-    let Some(ledger) = read::ledger(&ctx.client).await? else {
-        return skip("there is no ledger");
-    };
-    if !budget::slots(&ledger).contains(slot) {
-        return skip("the slot is gone");
-    }
-    let node = read::node(&ctx.client, &slot.node).await?;
-    let uid = node.and_then(|node| node.metadata.uid);
-    if uid.as_deref() != Some(slot.node_uid.as_str()) {
-        return skip("the node is gone");
-    }
     let now = clock::wall();
-    let mut lease = if let Some(lease) = read::lease(&ctx.client, &slot.node).await? {
-        lease
-    } else {
-        tracing::warn!(
-            node = slot.node,
-            fence = slot.fence,
-            "the lease was deleted"
-        );
-        lease::post(ctx, &lease::new(&slot.node, &slot.node_uid, None, now)).await?
+    // The lease first, the ledger after it: a grant made in between then fails the swap below. The
+    // other way round it could be written over, and the node would wait for ever.
+    let mut lease = match read::lease(&ctx.client, &slot.node).await? {
+        Some(lease) => lease,
+        None if !is_held(ctx, slot).await? => return skip("the slot or its node is gone"),
+        None => {
+            tracing::warn!(
+                node = slot.node,
+                fence = slot.fence,
+                "the lease was deleted"
+            );
+            lease::post(ctx, &lease::new(&slot.node, &slot.node_uid, None, now)).await?
+        }
     };
+    if !is_held(ctx, slot).await? {
+        return skip("the slot or its node is gone");
+    }
     let mut next = next(&lease, slot);
+    if next == Next::Reopen {
+        let body = patch::enter(&lease, Phase::Pending, &Reason::AnswerOwed, now);
+        lease = ctx.patch_status(&slot.node, &body).await?;
+        next = Next::Phase;
+    }
     if next == Next::Phase {
         let to = (Phase::Draining, slot.fence);
         let body = patch::enter_fence(&lease, to, &Reason::AnswerOwed, now);
@@ -62,13 +65,24 @@ pub(super) async fn demand(ctx: &Context, slot: &Slot) -> Result<Done, CallError
         next = Next::Keys;
     }
     match next {
-        Next::Phase | Next::Keys => {
+        Next::Reopen | Next::Phase | Next::Keys => {
             let body = patch::demand(&lease, &grant(slot.fence, now), &Reason::AnswerOwed);
             ctx.patch_spec(&slot.node, &body).await?;
             Ok(Done::Applied)
         }
         Next::Nothing(why) => skip(why),
     }
+}
+
+/// True while the ledger holds the slot and its node exists, both read at quorum.
+async fn is_held(ctx: &Context, slot: &Slot) -> Result<bool, CallError> {
+    let ledger = read::ledger(&ctx.client).await?;
+    if !ledger.is_some_and(|ledger| budget::slots(&ledger).contains(slot)) {
+        return Ok(false);
+    }
+    let node = read::node(&ctx.client, &slot.node).await?;
+    let uid = node.and_then(|node| node.metadata.uid);
+    Ok(uid.as_deref() == Some(slot.node_uid.as_str()))
 }
 
 fn next(lease: &RebootLease, slot: &Slot) -> Next {
@@ -81,6 +95,12 @@ fn next(lease: &RebootLease, slot: &Slot) -> Next {
     match (lease.accepted_fence() == slot.fence, lease.phase()) {
         (true, phase) if phase.is_accepted() => Next::Keys,
         (false, Phase::Pending) if lease.accepted_fence() < slot.fence => Next::Phase,
+        // Made anew, and ended under an older fence while an operator slept between lease and ledger.
+        (false, Phase::Completed | Phase::Aborted | Phase::Failed | Phase::Granted)
+            if lease.accepted_fence() < slot.fence && lease.open_grant().is_none() =>
+        {
+            Next::Reopen
+        }
         _ => Next::Nothing("the lease is in a phase that cannot be asked"),
     }
 }
@@ -93,6 +113,7 @@ fn grant(fence: i64, now: Timestamp) -> Grant {
         drain: DrainSettings::default(),
         reboot: RebootSettings::default(),
         verify: VerifySettings::default(),
+        request: None,
     }
 }
 
@@ -109,6 +130,7 @@ mod tests {
             policy_uid: String::new(),
             fence: 3,
             control_plane: false,
+            ..Slot::default()
         }
     }
 
@@ -139,6 +161,23 @@ mod tests {
     fn nothing_is_demanded_of_the_lease_that_the_slot_was_made_for() {
         assert!(matches!(
             next(&lease("l", false, &Value::Null), &slot()),
+            Next::Nothing(_)
+        ));
+    }
+
+    #[test]
+    fn f100_a_lease_that_ended_an_earlier_reboot_is_reopened_before_it_is_asked() {
+        for phase in ["Completed", "Aborted", "Failed"] {
+            let ended = json!({"phase": phase, "fence": 2});
+            assert_eq!(
+                next(&lease("m", false, &ended), &slot()),
+                Next::Reopen,
+                "{phase}"
+            );
+        }
+        let later = json!({"phase": "Completed", "fence": 4});
+        assert!(matches!(
+            next(&lease("m", false, &later), &slot()),
             Next::Nothing(_)
         ));
     }

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use slipway_api::lease::Grant;
+use slipway_api::policy::Mode;
 use slipway_api::{Phase, RebootLease, RebootLedger};
 use slipway_client::call::CallError;
 use slipway_client::{chain, clock};
@@ -38,6 +39,9 @@ pub(super) async fn grant(
     else {
         return skip("the policy is gone");
     };
+    if policy.spec.mode == Mode::Approve && request.request.is_none() && !lease.is_approved() {
+        return skip("the approval was withdrawn");
+    }
     let now = clock::wall();
     let limits = budget::limits(snapshot, policy);
     let (status, fence) = match budget::append(&ledger, request, &limits, now) {
@@ -84,6 +88,13 @@ fn unfit(lease: &RebootLease, request: &GrantRequest) -> Option<&'static str> {
     if lease.metadata.deletion_timestamp.is_some() {
         return Some("the lease is being deleted");
     }
+    // What people write is decided on in a cache, and may be withdrawn at any moment.
+    if lease.spec.hold.is_some() {
+        return Some("the node is held");
+    }
+    if lease.open_request() != request.request.as_ref() {
+        return Some("the request has changed");
+    }
     let granted = lease.granted_fence();
     let at_rest = lease.phase() == Phase::Pending
         && lease.open_grant().is_none()
@@ -129,6 +140,7 @@ fn settings(request: &GrantRequest, fence: i64, now: Timestamp) -> Grant {
         drain: request.drain.clone(),
         reboot: request.reboot.clone(),
         verify: request.verify.clone(),
+        request: request.request.clone(),
     }
 }
 
@@ -159,9 +171,11 @@ mod tests {
                 uid: "pu".into(),
             },
             control_plane: false,
+            place: slipway_planner::turn::Place::default(),
             drain: DrainSettings::default(),
             reboot: RebootSettings::default(),
             verify: VerifySettings::default(),
+            request: None,
         }
     }
 
@@ -209,6 +223,22 @@ mod tests {
                 "{phase}"
             );
         }
+    }
+
+    #[test]
+    fn a_hold_or_another_request_since_the_decision_stops_the_grant() {
+        let hold = json!({"hold": {"by": "ada"}});
+        assert!(unfit(&lease("l", &hold, &Value::Null), &request()).is_some());
+        let asked = json!({"request": {"afterFence": 0, "by": "ada"}});
+        let asking = lease("l", &asked, &Value::Null);
+        assert!(unfit(&asking, &request()).is_some());
+        let mut wanted = request();
+        wanted.request = asking.spec.request.clone();
+        assert_eq!(unfit(&asking, &wanted), None);
+        // One that was withdrawn, or was for an earlier reboot, is none (F106).
+        assert!(unfit(&lease("l", &Value::Null, &Value::Null), &wanted).is_some());
+        let pending = json!({"phase": "Pending", "fence": 2});
+        assert!(unfit(&lease("l", &asked, &pending), &wanted).is_some());
     }
 
     #[test]

@@ -48,6 +48,10 @@ pub(super) fn new(
             grant: None,
             clear: None,
             revoke: None,
+            approved: None,
+            request: None,
+            hold: None,
+            release: None,
         },
     );
     lease.metadata.owner_references = Some(vec![OwnerReference {
@@ -208,6 +212,7 @@ mod tests {
             policy_uid: String::new(),
             fence: 1,
             control_plane: false,
+            ..Slot::default()
         };
         let lease = lease(&Value::Null, &Value::Null);
         assert!(holds_slot(&[slot("n", "other")], &lease));

@@ -124,6 +124,7 @@ mod tests {
             policy_uid: String::new(),
             fence: 4,
             control_plane: false,
+            ..slipway_api::Slot::default()
         });
         assert!(covers(&status, &[live]));
     }

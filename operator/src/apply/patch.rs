@@ -12,6 +12,8 @@ use slipway_api::lease::{
 };
 use slipway_api::{Phase, RebootLease, names};
 use slipway_planner::Reason;
+use slipway_planner::backoff::was_rebooted;
+use slipway_planner::limits::REBOOTS_PERIOD;
 
 /// Who writes.
 pub(crate) fn params() -> PatchParams {
@@ -129,7 +131,7 @@ pub(crate) fn reopen(lease: &RebootLease, now: Timestamp) -> Value {
     let mut present = lease.status.clone().unwrap_or_default();
     let mut history = vec![outcome(lease, now)];
     history.append(&mut present.history);
-    history.truncate(HISTORY_MAX);
+    trim(&mut history, now);
     present.transitions.clear();
     present.enter(Phase::Pending, now);
     status(
@@ -145,6 +147,19 @@ pub(crate) fn reopen(lease: &RebootLease, now: Timestamp) -> Value {
             "bootIDBefore": null,
         }),
     )
+}
+
+/// Cuts the history to its length. Reboots of the last day stay longest: the loop guard counts them,
+/// and a row of reboots that were called off must not make it forget (faults.md S7).
+fn trim(history: &mut Vec<Outcome>, now: Timestamp) {
+    while history.len() > HISTORY_MAX {
+        let counts = |outcome: &Outcome| {
+            was_rebooted(outcome.phase, &outcome.reason)
+                && now.duration_since(outcome.at.0) < REBOOTS_PERIOD
+        };
+        let oldest = history.iter().rposition(|outcome| !counts(outcome));
+        history.remove(oldest.unwrap_or(HISTORY_MAX));
+    }
 }
 
 /// How the reboot ended. One that ended before it was granted has no fence, although the lease
@@ -298,6 +313,7 @@ mod tests {
             drain: slipway_api::policy::DrainSettings::default(),
             reboot: slipway_api::policy::RebootSettings::default(),
             verify: slipway_api::policy::VerifySettings::default(),
+            request: None,
         };
         let patch = demand(&lease, &granted, &Reason::AnswerOwed);
         assert_eq!(patch["spec"]["grant"]["fence"], 9);
@@ -326,6 +342,32 @@ mod tests {
         assert_eq!(history[0]["reason"], "Ineffective");
         assert!(patch["status"].get("fence").is_none());
         assert_eq!(patch["status"]["transitions"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn s7_reboots_of_the_last_day_outlive_a_row_of_reboots_that_were_called_off() {
+        let outcome = |fence: i64, phase: &str| {
+            json!({"fence": fence, "phase": phase,
+            "at": "2026-11-24T08:00:00Z"})
+        };
+        let old = [
+            outcome(6, "Aborted"),
+            outcome(5, "Aborted"),
+            outcome(4, "Completed"),
+            outcome(3, "Aborted"),
+            outcome(2, "Completed"),
+        ];
+        let steps = ["Draining", "Aborted"].map(transition);
+        let lease = lease(&json!({
+            "phase": "Aborted", "fence": 7, "history": old, "transitions": steps,
+        }));
+        let patch = reopen(&lease, now());
+        let history = patch["status"]["history"].as_array().unwrap();
+        let fences: Vec<i64> = history
+            .iter()
+            .filter_map(|one| one["fence"].as_i64())
+            .collect();
+        assert_eq!(fences, [7, 6, 5, 4, 2]);
     }
 
     #[test]

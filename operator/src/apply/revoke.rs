@@ -123,6 +123,7 @@ mod tests {
             policy_uid: String::new(),
             fence: 3,
             control_plane: false,
+            ..Slot::default()
         };
         let pending = json!({"phase": "Pending", "fence": 0});
         assert!(speaks_for(&lease("l", &Value::Null, &pending), &slot));

@@ -1,9 +1,12 @@
 //! Slots given back and put back: each on proof read at quorum, each by compare-and-swap.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use slipway_api::{RebootLease, Slot};
 use slipway_client::call::CallError;
-use slipway_planner::{CordonState, FreeBecause, budget};
+use slipway_client::clock;
+use slipway_planner::breaker::{self, Ending};
+use slipway_planner::{CordonState, FreeBecause, budget, pace, verify};
 
 use super::revoke::speaks_for;
 use super::{Context, Done, ledger, skip};
@@ -16,12 +19,22 @@ pub(super) async fn free(
     slot: &Slot,
     because: FreeBecause,
 ) -> Result<Done, CallError> {
+    let mut ending = Ending::Neither;
+    let mut ended = None;
     let refused = match because {
         FreeBecause::Over => {
             // The lease first: once it says over, no new cordon of this fence can follow.
             let lease = read::lease(&ctx.client, &slot.node).await?;
             let node = read::node(&ctx.client, &slot.node).await?;
-            not_over(slot, lease.as_ref(), node)
+            ending = how_it_ended(slot, lease.as_ref());
+            let refused = not_over(slot, lease.as_ref(), node);
+            ended = lease;
+            refused
+        }
+        FreeBecause::Released => {
+            let lease = read::lease(&ctx.client, &slot.node).await?;
+            ending = how_it_ended(slot, lease.as_ref());
+            not_released(slot, lease.as_ref(), clock::wall())
         }
         FreeBecause::NodeGone => {
             let node = read::node(&ctx.client, &slot.node).await?;
@@ -35,12 +48,33 @@ pub(super) async fn free(
     let Some(ledger) = read::ledger(&ctx.client).await? else {
         return skip("there is no ledger");
     };
-    let Some(status) = budget::free(&ledger, slot) else {
+    let Some(mut status) = budget::free(&ledger, slot) else {
         return skip("the slot is free already");
     };
+    // In the same write: whoever grants next sees the failure (faults.md Q10).
+    breaker::note_ending(&mut status, slot, &ending);
+    pace::note_end(&mut status, slot, ended.as_ref(), clock::wall());
     ledger::write(ctx, &ledger, status).await?;
     tracing::info!(node = slot.node, fence = slot.fence, "slot given back");
     Ok(Done::Applied)
+}
+
+fn how_it_ended(slot: &Slot, lease: Option<&RebootLease>) -> Ending {
+    lease.map_or(Ending::Neither, |lease| {
+        breaker::ending(lease, slot.fence, clock::wall())
+    })
+}
+
+/// Why no human has given the reboot up, or not long enough ago.
+fn not_released(slot: &Slot, lease: Option<&RebootLease>, now: Timestamp) -> Option<&'static str> {
+    let Some(lease) = lease.filter(|lease| speaks_for(lease, slot)) else {
+        return Some("the lease is missing or owes an answer");
+    };
+    match verify::released_at(lease, slot) {
+        Some(at) if now >= at && lease.is_over(slot.fence) => None,
+        Some(_) => Some("the agent may still undo"),
+        None => Some("nobody has released it"),
+    }
 }
 
 fn is_node_of(slot: &Slot, node: &Node) -> bool {
@@ -105,6 +139,7 @@ mod tests {
             policy_uid: String::new(),
             fence: 3,
             control_plane: false,
+            ..Slot::default()
         }
     }
 
@@ -143,6 +178,29 @@ mod tests {
             let cordoned = node("u", &json!({"slipway.dev/cordoned": text}));
             assert!(not_over(&slot(), Some(&lease("l", "Completed", 3)), cordoned).is_some());
         }
+    }
+
+    #[test]
+    fn s5_a_cordon_that_nobody_undoes_keeps_its_slot_until_a_human_has_released_it() {
+        let mut lease = lease("l", "Failed", 3);
+        let at = "2026-11-24T12:00:00Z";
+        let status = lease.status.as_mut().unwrap();
+        status.reason = "Released".into();
+        status.transitions = serde_json::from_value(
+            json!([{"phase": "Failed", "at": "2026-11-24T12:00:00.000000Z"}]),
+        )
+        .unwrap();
+        let later = at.parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_secs(60);
+        assert!(not_released(&slot(), Some(&lease), later).is_some());
+        let release = |fence| json!({"fence": fence, "by": "ada", "reason": "dead"});
+        lease.spec.release = Some(serde_json::from_value(release(2)).unwrap());
+        assert!(not_released(&slot(), Some(&lease), later).is_some());
+        lease.spec.release = Some(serde_json::from_value(release(3)).unwrap());
+        assert!(not_released(&slot(), Some(&lease), at.parse().unwrap()).is_some());
+        assert_eq!(not_released(&slot(), Some(&lease), later), None);
+        lease.status.as_mut().unwrap().reason = "DrainTimeout".into();
+        assert!(not_released(&slot(), Some(&lease), later).is_some());
+        assert!(not_released(&slot(), None, later).is_some());
     }
 
     #[test]

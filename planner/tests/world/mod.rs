@@ -16,7 +16,7 @@ use slipway_api::{
 use slipway_planner::clear::{self, ClearVerdict};
 use slipway_planner::snapshot::{CordonState, LedgerState, Need, NodeView, PolicyView, Snapshot};
 use slipway_planner::verify::{self, Conclusion};
-use slipway_planner::{Action, FreeBecause, GrantRequest, Plan, budget};
+use slipway_planner::{Action, FreeBecause, GrantRequest, Plan, breaker, budget, pace};
 
 /// Noon of a Tuesday, in UTC.
 pub(crate) const NOON: &str = "2026-11-24T12:00:00Z";
@@ -262,7 +262,27 @@ impl World {
                     assert_eq!(self.node(&slot.node).cordon, CordonState::Absent);
                 }
                 let status = budget::free(self.snapshot.ledger.present().unwrap(), slot);
-                self.ledger_mut().status = Some(status.unwrap());
+                let mut status = status.unwrap();
+                pace::note_end(&mut status, slot, self.snapshot.leases.get(&slot.node), now);
+                if let Some(lease) = self.snapshot.leases.get(&slot.node) {
+                    let ending = breaker::ending(lease, slot.fence, now);
+                    breaker::note_ending(&mut status, slot, &ending);
+                }
+                self.ledger_mut().status = Some(status);
+            }
+            Action::Release { node, .. } => {
+                assert!(
+                    self.lease(node).phase().is_accepted(),
+                    "released out of phase"
+                );
+                self.enter(node, Phase::Failed, "Released");
+            }
+            Action::NoteStuck { slot } => {
+                let mut status = self.ledger_mut().status.clone().unwrap();
+                let reason = "Stuck".to_owned();
+                let stuck = breaker::Ending::Failure { at: now, reason };
+                breaker::note_ending(&mut status, slot, &stuck);
+                self.ledger_mut().status = Some(status);
             }
             Action::RestoreSlot { slot } => {
                 let status = budget::restore(self.snapshot.ledger.present().unwrap(), slot);
@@ -301,6 +321,10 @@ impl World {
                 grant: None,
                 clear: None,
                 revoke: None,
+                approved: None,
+                request: None,
+                hold: None,
+                release: None,
             },
             status: None,
         };
@@ -328,6 +352,7 @@ impl World {
             drain: request.drain.clone(),
             reboot: request.reboot.clone(),
             verify: request.verify.clone(),
+            request: request.request.clone(),
         });
     }
 
@@ -369,6 +394,7 @@ impl World {
             drain: slipway_api::policy::DrainSettings::default(),
             reboot: slipway_api::policy::RebootSettings::default(),
             verify: slipway_api::policy::VerifySettings::default(),
+            request: None,
         });
         lease.spec.revoke = Some(Revoke {
             fence: slot.fence,
@@ -382,6 +408,31 @@ impl World {
         let status = self.lease_mut(node).status.get_or_insert_default();
         status.enter(phase, now);
         status.reason = reason.to_owned();
+    }
+
+    /// The node is rebooted by its agent and comes back; `cured` says whether the need is gone.
+    pub(crate) fn reboot(&mut self, name: &str, cured: bool) {
+        let need = self.node(name).need.clone();
+        // The need is older than the reboot, by the clock of conditions.
+        self.wait(1);
+        for _ in 0..20 {
+            self.agent(name);
+            if self.phase(name) == Some(Phase::Rebooted) {
+                break;
+            }
+            self.pass();
+        }
+        assert_eq!(
+            self.phase(name),
+            Some(Phase::Rebooted),
+            "{:#?}",
+            self.plan()
+        );
+        if !cured {
+            self.node_mut(name).need = need;
+        }
+        self.wait(11);
+        self.pass();
     }
 
     /// One step of a node's agent by the protocol; true when it did something.
