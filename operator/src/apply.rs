@@ -11,6 +11,7 @@ mod grant;
 mod lease;
 mod ledger;
 pub(crate) mod patch;
+mod release;
 mod revoke;
 mod slot;
 
@@ -178,6 +179,8 @@ async fn execute(ctx: &Context, snapshot: &Snapshot, action: &Action) -> Outcome
         } => revoke::revoke(ctx, snapshot, (node, *fence), reason).await,
         Action::Clear { node, fence } => clear::clear(ctx, snapshot, (node, *fence)).await,
         Action::Conclude { node, fence } => conclude::conclude(ctx, (node, *fence)).await,
+        Action::Release { node, fence } => release::release(ctx, (node, *fence)).await,
+        Action::NoteStuck { slot } => release::note_stuck(ctx, slot).await,
         Action::FreeSlot { slot, because } => slot::free(ctx, slot, *because).await,
         Action::RestoreSlot { slot } => slot::restore(ctx, slot).await,
         Action::DemandAnswer { slot } => answer::demand(ctx, slot).await,

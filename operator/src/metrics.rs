@@ -10,7 +10,7 @@ use prometheus::{
 };
 use slipway_api::Phase;
 use slipway_client::call::ErrorClass;
-use slipway_planner::{Action, Need, Plan, Reason, Snapshot};
+use slipway_planner::{Action, Need, Plan, Reason, Snapshot, breaker};
 
 use blockers::BlockerMetrics;
 
@@ -30,6 +30,7 @@ pub struct Metrics {
     decisions: IntCounterVec,
     allowed: IntGaugeVec,
     in_use: IntGaugeVec,
+    breaker: IntGaugeVec,
     pass: Histogram,
     applied: IntCounterVec,
     errors: IntCounterVec,
@@ -86,6 +87,11 @@ impl Metrics {
                 "Nodes that use the budget.",
                 &["policy"],
             )?,
+            breaker: gauges(
+                "slipway_breaker_state",
+                "The policy's breaker: 0 closed, 1 half-open, 2 open.",
+                &["policy"],
+            )?,
             pass: Histogram::with_opts(pass.buckets(PASS_BOUNDS.to_vec()))?,
             applied: counters(
                 "slipway_apply_total",
@@ -114,6 +120,7 @@ impl Metrics {
             &self.phases,
             &self.allowed,
             &self.in_use,
+            &self.breaker,
         ];
         for family in gauges.into_iter().chain(&self.kured) {
             self.registry.register(Box::new(family.clone()))?;
@@ -193,7 +200,7 @@ impl Metrics {
     pub fn show(&self, snapshot: &Snapshot, plan: &Plan) {
         self.show_nodes(snapshot, plan);
         self.blockers.show(&plan.policies);
-        for family in [&self.nodes, &self.allowed, &self.in_use] {
+        for family in [&self.nodes, &self.allowed, &self.in_use, &self.breaker] {
             family.reset();
         }
         for (policy, verdict) in &plan.policies {
@@ -203,6 +210,13 @@ impl Metrics {
             self.in_use
                 .with_label_values(&[policy])
                 .set(signed(verdict.in_use));
+            self.breaker
+                .with_label_values(&[policy])
+                .set(match verdict.breaker {
+                    breaker::State::Closed => 0,
+                    breaker::State::HalfOpen { .. } => 1,
+                    breaker::State::Open { .. } => 2,
+                });
             let counts = verdict.nodes;
             for (state, count) in [
                 ("matched", counts.matched),

@@ -347,6 +347,7 @@ mod tests {
             policy_uid: String::new(),
             fence: 1,
             control_plane: false,
+            ..Slot::default()
         };
         let view = |uid: &str| NodeView {
             uid: uid.into(),

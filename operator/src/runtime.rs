@@ -96,13 +96,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     tasks.spawn(named("the delivery of events", delivery));
     tasks.spawn(named("the port", async { drop(http.await) }));
     let blockers = Blockers::new();
+    let asked = (api.clone(), config.namespace.as_str());
     let asker = Asker::new(
         blockers.clone(),
-        (api.clone(), &config.namespace),
+        asked,
         config.allow_urls.clone(),
         metrics.clone(),
     );
-    tasks.spawn(named("the asker of blockers", asker.run(Arc::clone(&wake))));
+    tasks.spawn(named("the asking of blockers", asker.run(Arc::clone(&wake))));
     let (stop_passes, passes_stopped) = watch::channel(false);
     let (stop_election, election_stopped) = watch::channel(false);
     let driver = Driver {
