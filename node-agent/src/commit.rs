@@ -39,10 +39,12 @@ impl Agent {
             return Ok(RECONSIDER);
         };
         // The settled reading may be a minute old; the file itself is asked once more.
-        let required = matches!(
-            sentinel::read(&self.sentinels).await,
-            Reading::Required { .. }
-        );
+        let asked = lease.manual().is_some();
+        let required = asked
+            || matches!(
+                sentinel::read(&self.sentinels).await,
+                Reading::Required { .. }
+            );
         if !required {
             return Ok(RECONSIDER);
         }

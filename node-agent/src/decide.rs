@@ -211,7 +211,7 @@ fn accept(facts: &Facts, lease: &RebootLease, grant: &Grant) -> Action {
         Some(Why::GrantExpired)
     } else if skewed(facts) {
         Some(Why::ClockSkew)
-    } else if facts.host.need != Need::Required {
+    } else if facts.host.need != Need::Required && grant.request.is_none() {
         Some(Why::NotRequired)
     } else if call_may_fire(facts) {
         Some(Why::CallMayFire)

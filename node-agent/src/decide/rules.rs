@@ -43,7 +43,9 @@ pub(super) fn may_commit(facts: &Facts, lease: &RebootLease, fence: i64) -> Resu
     if !in_force || facts.pods != PodsView::Left(0) {
         return Err(Why::Unread);
     }
-    if facts.host.need != Need::Required {
+    // A human's request needs nothing on the host that asks.
+    let asked = lease.manual().is_some();
+    if facts.host.need != Need::Required && !asked {
         return Err(Why::NotRequired);
     }
     if facts.host.shutdown_pending != Some(false) {

@@ -3,4 +3,5 @@
 mod builders;
 mod commit;
 mod faults;
+mod people;
 mod rows;

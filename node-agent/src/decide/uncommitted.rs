@@ -93,7 +93,7 @@ fn ends(facts: &Facts, status: &RebootLeaseStatus, grant: &Grant) -> Option<Outc
     if facts.clocks.api >= grant.not_after.0 {
         return Some(expired());
     }
-    if facts.host.need == Need::NotRequired {
+    if facts.host.need == Need::NotRequired && grant.request.is_none() {
         let message = "nothing on the node asks for a reboot any more";
         return Some(Outcome::failed(reason::NO_LONGER_NEEDED, message));
     }
