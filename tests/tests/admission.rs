@@ -10,6 +10,8 @@ mod leases;
 mod mutants;
 #[path = "admission/nodes.rs"]
 mod nodes;
+#[path = "admission/people.rs"]
+mod people;
 #[path = "admission/rbac.rs"]
 mod rbac;
 #[path = "admission/world.rs"]
@@ -34,6 +36,7 @@ fn matrix() -> Vec<Cell> {
         leases::by_others(),
         leases::deletions(),
         leases::ledger(),
+        people::cells(),
     ]
     .concat()
 }

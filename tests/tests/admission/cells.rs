@@ -30,6 +30,8 @@ pub(crate) enum Who {
     Operator,
     /// A person with every right in our API group by RBAC, but no cluster admin.
     Editor,
+    /// A person who looks after reboots, by the chart's own role.
+    Rebooter,
     /// A cluster admin by RBAC.
     Admin,
     /// The kubelet of a node.

@@ -56,6 +56,12 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: eve}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
+metadata: {name: rebooters}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: slipway-reboot-operator}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: rob}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
 metadata: {name: admins}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: ada}]
@@ -177,6 +183,9 @@ impl World {
         if cleared && node != "unclear" {
             spec["clear"] = json!({ "fence": FENCE, "at": "2026-03-01T00:10:00Z" });
         }
+        if phase.is_accepted() && node != "unclear" {
+            spec["release"] = json!({ "fence": FENCE, "by": "ada", "reason": "it is dead" });
+        }
         if ["revoked", "called-off"].contains(&node) {
             spec["revoke"] = json!({ "fence": FENCE, "reason": "WindowClosed" });
         }
@@ -234,6 +243,7 @@ impl World {
             (Who::Unbound, unbound),
             (Who::Editor, people.client_for("eve", &[]).await?),
             (Who::Admin, people.client_for("ada", &[]).await?),
+            (Who::Rebooter, people.client_for("rob", &[]).await?),
             (
                 Who::Kubelet("n1".into()),
                 people
