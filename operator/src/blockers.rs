@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use slipway_api::blockers::{BlockerRule, Probe};
 use slipway_client::clock;
 use slipway_planner::blockers::{Answer, Answered, Answers};
@@ -66,6 +66,23 @@ pub(crate) struct SinceDrained {
     pub(crate) answers: Answers,
     /// Age of the oldest: the second key rests on it.
     pub(crate) oldest: Option<Duration>,
+}
+
+impl SinceDrained {
+    /// The evidence for a key, `at` being the API server's time now: as old as the oldest answer,
+    /// and every answer dated by that clock. How old they are was measured by one that counts on; by
+    /// ours, which may be a minute off, they would seem too old or not yet given.
+    pub(crate) fn dated(self, at: Timestamp) -> (Answers, Timestamp) {
+        let age = self.oldest.map_or(SignedDuration::ZERO, |age| {
+            SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)
+        });
+        let at = at.saturating_sub(age).unwrap_or(Timestamp::MIN);
+        let mut answers = self.answers;
+        for answered in answers.values_mut() {
+            answered.at = at;
+        }
+        (answers, at)
+    }
 }
 
 impl Blockers {
@@ -129,7 +146,11 @@ impl Blockers {
         let mut missing = false;
         for (key, rule) in asked {
             match state.answers.get(&key) {
-                Some(kept) if kept.asked >= drained && kept.answered.rule == rule => {
+                Some(kept)
+                    if kept.asked >= drained
+                        && kept.answered.rule == rule
+                        && is_young(kept, now) =>
+                {
                     let age = now.saturating_sub(kept.asked);
                     found.oldest = found.oldest.max(Some(age));
                     found.answers.insert(key, kept.answered.clone());

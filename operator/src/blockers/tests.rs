@@ -121,3 +121,22 @@ fn f69_an_answer_from_before_the_drain_ended_gives_no_second_key() {
             .is_empty()
     );
 }
+
+#[test]
+fn f17_a_key_rests_on_answers_by_their_age_and_not_by_our_clock() {
+    let blockers = Blockers::new();
+    let policy = policy(GATE);
+    asking(&blockers, policy.clone());
+    let (due, _) = blockers.due(&BTreeSet::new(), clock::boottime());
+    blockers.since_drained(&policy, ("n", 3));
+    say(&blockers, &due[0].1, Answer::Clear, clock::boottime());
+    let mut found = blockers.since_drained(&policy, ("n", 3));
+    found.oldest = Some(Duration::from_secs(8));
+    // The API server's clock is far from ours.
+    let server: Timestamp = "2020-01-01T00:00:10Z".parse().unwrap();
+    let (answers, at) = found.dated(server);
+    assert_eq!(at.to_string(), "2020-01-01T00:00:02Z");
+    assert!(answers.values().all(|answered| answered.at == at) && answers.len() == 1);
+    let (_, at) = SinceDrained::default().dated(server);
+    assert_eq!(at, server);
+}

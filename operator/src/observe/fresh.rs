@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -85,20 +85,26 @@ fn ask_blockers(
     let policy = node.and_then(|node| governance(snapshot, node).policy().cloned());
     let Some(policy) = policy else { return at };
     let since = ctx.blockers.since_drained(&policy, (name, fence));
-    snapshot.blockers = since.answers;
-    let age = since.oldest.map_or(SignedDuration::ZERO, |age| {
-        SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)
-    });
-    at.saturating_sub(age).unwrap_or(Timestamp::MIN)
+    let (answers, at) = since.dated(at);
+    snapshot.blockers = answers;
+    at
 }
 
 /// The target, and the control plane: whether the others of it are Ready decides (faults.md S8).
 async fn read_nodes(client: &Client, snapshot: &mut Snapshot, name: &str) -> Result<(), CallError> {
     let api: Api<Node> = Api::all(client.clone());
-    let labelled = ListParams::default().labels(names::LABEL_CONTROL_PLANE);
-    let control_plane = bounded("list the control plane", api.list(&labelled)).await?;
-    snapshot.nodes.retain(|_, node| !node.is_control_plane());
-    for node in control_plane.items {
+    let everybody = blocked_by_nodes(snapshot);
+    let (what, params) = if everybody {
+        ("list the nodes", ListParams::default())
+    } else {
+        let labelled = ListParams::default().labels(names::LABEL_CONTROL_PLANE);
+        ("list the control plane", labelled)
+    };
+    let listed = bounded(what, api.list(&params)).await?;
+    snapshot
+        .nodes
+        .retain(|_, node| !everybody && !node.is_control_plane());
+    for node in listed.items {
         let view = objects::node(node);
         snapshot.nodes.insert(view.name.clone(), view);
     }
@@ -107,6 +113,12 @@ async fn read_nodes(client: &Client, snapshot: &mut Snapshot, name: &str) -> Res
         None => snapshot.nodes.remove(name),
     };
     Ok(())
+}
+
+/// True where a policy counts other nodes that are not Ready: then all of them are read.
+fn blocked_by_nodes(snapshot: &Snapshot) -> bool {
+    let mut policies = snapshot.policies.iter();
+    policies.any(|policy| policy.spec.blockers.iter().any(|one| one.nodes.is_some()))
 }
 
 /// The operator's own look at the pods: an agent's word is not proof (faults.md F83).
