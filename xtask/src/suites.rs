@@ -87,6 +87,12 @@ const SUITES: &[Suite] = &[
         run: blockers,
     },
     Suite {
+        name: "plugin",
+        what: "kubectl reboot as a person runs it, on a simulated cluster",
+        needs: Needs::ControlPlane,
+        run: || cargo_test("plugin"),
+    },
+    Suite {
         name: "machines",
         what: "real systemd machines, with and without a real kubelet",
         needs: Needs::Machines,

@@ -5,36 +5,35 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use slipway_api::{RebootLease, RebootPolicyStatus};
-use slipway_planner::forecast::{Durations, Forecast, forecast};
+use slipway_planner::forecast::{Durations, Forecast, forecast, mix};
 use slipway_planner::lint::{Finding, findings};
 use slipway_planner::{Plan, PolicyView, Snapshot, outlook};
 
 use crate::apply::patch;
 
-/// A forecast over thousands of nodes takes a noticeable part of a second, and passes come often.
+/// A forecast is this old at most, where nothing has changed.
 const EVERY: SignedDuration = SignedDuration::from_secs(30);
+/// Over more nodes than this it takes a noticeable part of a second, and passes come often: then
+/// it may be as old although something has changed.
+const NODES_MANY: usize = 2_000;
 
 /// The last forecast.
 #[derive(Debug, Default)]
 pub(super) struct Outlook {
-    made: Option<(Timestamp, Vec<(String, i64)>)>,
+    made: Option<(Timestamp, u64)>,
     forecast: Forecast,
     findings: BTreeMap<String, Vec<Finding>>,
 }
 
 impl Outlook {
-    /// Looks ahead, where the last look is old or a policy has changed.
+    /// Looks ahead, where the last look is old, or a policy or the state of a node has changed.
     pub(super) fn look(&mut self, snapshot: &Snapshot, plan: &Plan, now: Timestamp) {
-        let policies = || {
-            let marks = snapshot.policies.iter();
-            marks
-                .map(|policy| (policy.uid.clone(), policy.generation))
-                .collect()
-        };
-        let is_fresh = self.made.as_ref().is_some_and(|(at, marks)| {
-            let age = now.duration_since(*at);
+        let marks = marks(snapshot, plan);
+        let is_fresh = self.made.is_some_and(|(at, before)| {
+            let age = now.duration_since(at);
             // A clock that was set back must not keep an old look for ever.
-            !age.is_negative() && age < EVERY && *marks == policies()
+            let is_young = !age.is_negative() && age < EVERY;
+            is_young && (before == marks || snapshot.nodes.len() > NODES_MANY)
         });
         if is_fresh {
             return;
@@ -51,7 +50,7 @@ impl Outlook {
                 )
             })
             .collect();
-        self.made = Some((now, policies()));
+        self.made = Some((now, marks));
     }
 
     /// Adds what is ahead to a policy's status.
@@ -82,4 +81,18 @@ impl Outlook {
         }
         Some(body)
     }
+}
+
+/// Differs where a policy, or where a node stands, has changed.
+fn marks(snapshot: &Snapshot, plan: &Plan) -> u64 {
+    let text = |mark: u64, text: &str| text.bytes().fold(mark, |mark, byte| mix(mark, byte.into()));
+    let policies = snapshot.policies.iter().fold(0, |mark, policy| {
+        mix(text(mark, &policy.uid), policy.generation.unsigned_abs())
+    });
+    plan.verdicts
+        .iter()
+        .fold(policies, |mark, (name, verdict)| {
+            let phase = verdict.phase.map_or("", |phase| phase.as_str());
+            text(text(text(mark, name), phase), verdict.reason.code())
+        })
 }
