@@ -158,10 +158,28 @@ pub fn decide(facts: &Facts) -> Action {
             Phase::Draining | Phase::Drained => uncommitted(facts, lease),
             Phase::Rebooting => committed(facts, lease),
             Phase::Rebooted => match facts.node.mark {
-                Mark::Absent => wait(Why::Verification, IDLE),
+                Mark::Absent => reboot_verified(facts, lease),
                 Mark::Ours(_) | Mark::Unreadable => orphan(facts, Some(lease)),
             },
         },
+    }
+}
+
+/// The operator verifies. A machine that booted once more meanwhile says so: else the operator would
+/// wait for ever for the boot ID of a boot that is gone.
+fn reboot_verified(facts: &Facts, lease: &RebootLease) -> Action {
+    let proved = lease
+        .status
+        .as_ref()
+        .and_then(|status| status.boot_id_after.as_deref());
+    if proved == Some(facts.host.boot_id.as_str()) {
+        return wait(Why::Verification, IDLE);
+    }
+    if facts.host.need == Need::Settling || !facts.node.condition_current {
+        return wait(Why::Report, SOON);
+    }
+    Action::MarkRebooted {
+        fence: lease.accepted_fence(),
     }
 }
 

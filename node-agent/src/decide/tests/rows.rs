@@ -4,7 +4,7 @@ use slipway_api::Phase;
 
 use super::builders::*;
 use crate::decide::{Action, CALL_MAY_FIRE, Why, decide};
-use crate::facts::{LeaseView, Mark, Need, PodsView};
+use crate::facts::{Facts, LeaseView, Mark, Need, PodsView};
 use crate::reason;
 
 #[test]
@@ -253,10 +253,22 @@ fn row_9_what_contradicts_itself_leads_to_nothing_new() {
     assert_eq!(waits(&no_boot), Some(Why::Contradictory));
 }
 
+fn proved_by(boot_id: &str) -> Facts {
+    let mut lease = lease(Phase::Rebooted);
+    lease.status.as_mut().unwrap().boot_id_after = Some(boot_id.to_owned());
+    facts(lease)
+}
+
 #[test]
 fn a_verified_reboot_asks_nothing_of_the_agent() {
-    assert_eq!(
-        waits(&facts(lease(Phase::Rebooted))),
-        Some(Why::Verification)
-    );
+    assert_eq!(waits(&proved_by(BOOT)), Some(Why::Verification));
+}
+
+#[test]
+fn a_second_boot_before_the_operator_has_verified_is_reported_too() {
+    // Else the operator would wait for ever for a boot that is gone, and hold the slot.
+    let mut again = proved_by(NEXT_BOOT);
+    assert_eq!(decide(&again), Action::MarkRebooted { fence: F });
+    again.node.condition_current = false;
+    assert_eq!(waits(&again), Some(Why::Report));
 }
