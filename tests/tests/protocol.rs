@@ -9,9 +9,13 @@ mod drains;
 mod hosts;
 #[path = "protocol/losses.rs"]
 mod losses;
+#[path = "protocol/operations.rs"]
+mod operations;
 #[path = "protocol/people.rs"]
 mod people;
 #[path = "protocol/policies.rs"]
 mod policies;
+#[path = "protocol/troubles.rs"]
+mod troubles;
 #[path = "protocol/world.rs"]
 mod world;

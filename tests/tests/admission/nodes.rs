@@ -222,9 +222,20 @@ pub(crate) fn pods() -> Vec<Cell> {
             Act::delete(PODS, "pod-n1"),
             Answer::Refused("cannot delete"),
         ),
+        // What blockers present to Prometheus lies in the operator's own namespace, and nowhere else.
         Cell::new(
             Who::Operator,
             Act::get(SECRETS, "any"),
+            Answer::Refused("not found"),
+        ),
+        Cell::new(
+            Who::Operator,
+            Act::list(SECRETS, ""),
+            Answer::Refused("cannot list"),
+        ),
+        Cell::new(
+            Who::Operator,
+            Act::get("/api/v1/namespaces/default/secrets", "any"),
             Answer::Refused("cannot get"),
         ),
     ]

@@ -1,0 +1,182 @@
+//! What people do to a single reboot, by the chart's own role and under its admission policies:
+//! approve, hold and request; and the breaker, which stops everybody.
+
+use anyhow::{Context, Result, ensure};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use slipway_api::{Phase, RebootLease};
+use slipway_lab::simulated::RebootBehaviour;
+use slipway_lab::wait::wait_until;
+
+use crate::world::{BOUND, POLICY, World};
+
+/// Who looks after reboots here.
+const ROB: &str = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: rob}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: slipway-reboot-operator}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: rob}]
+";
+
+/// A cluster with a policy, and the leases as rob sees them.
+async fn world(nodes: usize, spec: Value) -> Result<(World, Api<RebootLease>)> {
+    let world = World::start(nodes).await?;
+    world.apply(ROB).await?;
+    world.apply(POLICY).await?;
+    world.edit_policy(spec).await?;
+    let rob = world.cluster.control_plane().client_for("rob", &[]).await?;
+    Ok((world, Api::all(rob)))
+}
+
+/// Rob writes into a lease; the authorizer may take a moment to learn of his role.
+async fn write(rob: &Api<RebootLease>, node: &str, spec: Value) -> Result<RebootLease> {
+    let patch = Patch::Merge(json!({ "spec": spec }));
+    wait_until("rob to be let", BOUND, || async {
+        let written = rob.patch(node, &PatchParams::default(), &patch).await;
+        Ok(Some(written?))
+    })
+    .await
+}
+
+async fn wait_reason(world: &World, node: &str, reason: &str) -> Result<RebootLease> {
+    world
+        .cluster
+        .wait_lease(node, reason, BOUND, |lease| {
+            let status = lease.status.as_ref();
+            status.is_some_and(|status| {
+                status.reason == reason || status.waiting_for.iter().any(|one| one.kind == reason)
+            })
+        })
+        .await
+}
+
+#[tokio::test]
+async fn f106_a_reboot_waits_for_its_approval_and_the_next_one_for_another() -> Result<()> {
+    let (world, rob) = world(1, json!({ "mode": "Approve" })).await?;
+    world.cluster.set_sentinel("n1")?;
+    let lease = wait_reason(&world, "n1", "NotApproved").await?;
+    let approved = json!({ "requestedAt": lease.spec.requested_at, "by": "rob" });
+    write(&rob, "n1", json!({ "approved": approved })).await?;
+    world.assert_rebooted_once("n1").await?;
+    world.cluster.set_sentinel("n1")?;
+    wait_reason(&world, "n1", "NotApproved").await?;
+    ensure!(
+        world.boots_since_start("n1")? == 1,
+        "approved twice by once"
+    );
+    world.stop().await
+}
+
+#[tokio::test]
+async fn a_hold_undoes_a_drain_and_lasts_until_it_is_taken_away() -> Result<()> {
+    let (world, rob) = world(1, json!({})).await?;
+    world.hold_in("n1", Phase::Draining).await?;
+    world.cluster.set_sentinel("n1")?;
+    world
+        .cluster
+        .wait_phase("n1", Phase::Draining, BOUND)
+        .await?;
+    let held = json!({ "hold": { "by": "rob", "reason": "debugging" } });
+    write(&rob, "n1", held).await?;
+    let lease = wait_reason(&world, "n1", "Held").await?;
+    ensure!(lease.phase() != Phase::Draining || lease.spec.revoke.is_some());
+    world.assert_clean("n1").await?;
+    world.release(Phase::Draining).await?;
+    ensure!(world.boots_since_start("n1")? == 0, "rebooted on hold");
+    write(&rob, "n1", json!({ "hold": null })).await?;
+    world.assert_rebooted_once("n1").await?;
+    world.stop().await
+}
+
+#[tokio::test]
+async fn a_node_that_nothing_asks_for_is_rebooted_once_on_request_outside_every_window()
+-> Result<()> {
+    let never = json!({ "schedule": { "windows": [{ "days": [far_day()] }] } });
+    let (world, rob) = world(1, never).await?;
+    let uid = world
+        .cluster
+        .node("n1")
+        .await?
+        .uid()
+        .context("a node without a UID")?;
+    let lease: RebootLease = serde_json::from_value(json!({
+        "metadata": { "name": "n1", "ownerReferences": [{
+            "apiVersion": "v1", "kind": "Node", "name": "n1", "uid": uid,
+        }]},
+        "spec": {
+            "nodeUID": uid, "requestedAt": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
+            "request": { "afterFence": 0, "by": "rob", "reason": "new firmware" },
+        },
+    }))?;
+    wait_until("rob to be let", BOUND, || async {
+        Ok(Some(rob.create(&PostParams::default(), &lease).await?))
+    })
+    .await?;
+    let ended = world.assert_rebooted_once("n1").await?;
+    let request = ended.spec.grant.and_then(|grant| grant.request);
+    ensure!(
+        request.is_some_and(|request| request.by == "rob"),
+        "the grant does not say who asked"
+    );
+    // It still stands in the lease; the next need waits for its window all the same.
+    world.cluster.set_sentinel("n1")?;
+    wait_reason(&world, "n1", "WindowClosed").await?;
+    ensure!(
+        world.boots_since_start("n1")? == 1,
+        "asked once, rebooted twice"
+    );
+    world.stop().await
+}
+
+/// A day that is neither today nor tomorrow nor yesterday, in any time zone.
+fn far_day() -> &'static str {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let today = usize::try_from(now.weekday().to_monday_zero_offset()).unwrap_or(0);
+    DAYS.iter().cycle().nth(today + 3).copied().unwrap_or("Mon")
+}
+
+#[tokio::test]
+async fn f10_two_nodes_that_fail_open_the_breaker_and_a_human_closes_it() -> Result<()> {
+    let failure = json!({ "maxFailures": 2, "backoff": "1h", "reset": "Manual" });
+    let (world, _) = world(3, json!({ "failure": failure })).await?;
+    for node in ["n1", "n2"] {
+        world
+            .cluster
+            .set_reboot_behaviour(node, RebootBehaviour::Refuses)?;
+        world.cluster.set_sentinel(node)?;
+        world.cluster.wait_phase(node, Phase::Failed, BOUND).await?;
+        world.assert_clean(node).await?;
+    }
+    world.cluster.set_sentinel("n3")?;
+    wait_reason(&world, "n3", "BreakerOpen").await?;
+    wait_until("the condition BreakerOpen", BOUND, || async {
+        let status = world.policies().get("everything").await?.status;
+        let conditions = status.map(|status| status.conditions).unwrap_or_default();
+        let open = conditions.iter().any(|one| {
+            one.type_ == "BreakerOpen" && one.status == "True" && one.message.contains("n1, n2")
+        });
+        Ok(open.then_some(()))
+    })
+    .await?;
+    let ledger = world.cluster.ledger().await?;
+    let failures: usize = ledger
+        .status
+        .iter()
+        .flat_map(|status| &status.policies)
+        .map(|record| record.failures.len())
+        .sum();
+    ensure!(failures == 2, "the ledger counts {failures} failures");
+    ensure!(world.boots_since_start("n3")? == 0, "rebooted all the same");
+    for node in ["n1", "n2"] {
+        world.cluster.clear_sentinel(node)?;
+    }
+    let now = jiff::Timestamp::now().strftime("%FT%TZ").to_string();
+    world
+        .edit_policy(json!({ "failure": { "resetAt": now } }))
+        .await?;
+    world.assert_rebooted_once("n3").await?;
+    world.stop().await
+}
