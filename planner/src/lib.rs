@@ -101,7 +101,8 @@ impl Draft {
         };
         let reason = held.reason.unwrap_or(Reason::SlotHeld);
         let phase = snapshot.leases.get(&slot.node).map(RebootLease::phase);
-        let stuck = matches!(reason, Reason::Stuck { .. });
+        // The agent is away, so nobody else would say it.
+        let stuck = matches!(reason, Reason::Stuck { .. } | Reason::ReleaseWaits { .. });
         let policy = govern::governance(snapshot, node).reference();
         if phase.is_some_and(|phase| !phase.is_committed()) {
             // Still to be called off, or to be given the second key.
