@@ -1,5 +1,5 @@
 //! What people do to a single reboot, by the chart's own role and under its admission policies:
-//! approve, hold and request; and the breaker, which stops everybody.
+//! approve, hold, request and release; and the breaker, which stops everybody.
 
 use anyhow::{Context, Result, ensure};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -9,7 +9,7 @@ use slipway_api::{Phase, RebootLease};
 use slipway_lab::simulated::RebootBehaviour;
 use slipway_lab::wait::wait_until;
 
-use crate::world::{BOUND, POLICY, World};
+use crate::world::{BOUND, POLICY, World, is_cordoned, is_ours};
 
 /// Who looks after reboots here.
 const ROB: &str = r"
@@ -136,6 +136,44 @@ fn far_day() -> &'static str {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
     let today = usize::try_from(now.weekday().to_monday_zero_offset()).unwrap_or(0);
     DAYS.iter().cycle().nth(today + 3).copied().unwrap_or("Mon")
+}
+
+#[tokio::test]
+async fn f11_f95_a_node_that_never_comes_back_is_released_and_undone_when_it_does_after_all()
+-> Result<()> {
+    let (world, rob) = world(2, json!({ "reboot": { "timeout": "5s" } })).await?;
+    world.cluster.set_off_for("n1", None)?;
+    world.cluster.set_sentinel("n1")?;
+    let lease = world
+        .cluster
+        .wait_phase("n1", Phase::Rebooting, BOUND)
+        .await?;
+    wait_reason(&world, "n1", "Stuck").await?;
+    ensure!(world.holds_slot("n1").await?, "time freed a slot");
+    let fence = lease.accepted_fence();
+    let release = json!({ "fence": fence, "by": "rob", "reason": "it is dead" });
+    // Without force nothing happens for ten minutes: the call might still fire.
+    write(&rob, "n1", json!({ "release": release })).await?;
+    wait_reason(&world, "n1", "ReleaseWaits").await?;
+    ensure!(world.cluster.lease("n1").await?.phase() == Phase::Rebooting);
+    write(&rob, "n1", json!({ "release": { "force": true } })).await?;
+    let ended = world.cluster.wait_phase("n1", Phase::Failed, BOUND).await?;
+    let status = ended.status.unwrap_or_default();
+    ensure!(
+        status.reason == "Released" && status.message.contains("rob"),
+        "{status:?}"
+    );
+    wait_until("the slot to be given back", BOUND * 2, || async {
+        Ok((!world.holds_slot("n1").await?).then_some(()))
+    })
+    .await?;
+    let node = world.cluster.node("n1").await?;
+    ensure!(is_cordoned(&node) && is_ours(&node), "nobody could undo it");
+    world.cluster.switch_on("n1")?;
+    world.assert_clean("n1").await?;
+    ensure!(world.boots_since_start("n1")? == 1, "booted once more");
+    ensure!(world.cluster.lease("n1").await?.phase() == Phase::Failed);
+    world.stop().await
 }
 
 #[tokio::test]
