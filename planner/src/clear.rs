@@ -92,7 +92,13 @@ pub fn refusal(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Option<R
         }
     }
     reasons.extend(gates::control_plane_health(snapshot, node));
-    reasons.extend(Cluster::of(snapshot).quorum_lost(&node.name));
+    if snapshot
+        .policies
+        .iter()
+        .any(|policy| policy.spec.budget.quorum_label.is_some())
+    {
+        reasons.extend(Cluster::of(snapshot).quorum_lost(&node.name));
+    }
     reasons.extend(policy.and_then(|policy| blockers::blocked(snapshot, policy, node, now)));
     if let (Some(policy), Some(ledger)) = (policy, snapshot.ledger.present()) {
         let limits = budget::limits(snapshot, policy);

@@ -67,11 +67,22 @@ pub fn candidates<'a>(snapshot: &'a Snapshot, node: &NodeView) -> Vec<&'a Policy
 
 /// Which policy the node obeys.
 pub fn governance<'a>(snapshot: &'a Snapshot, node: &NodeView) -> Governance<'a> {
-    match candidates(snapshot, node).as_slice() {
-        [] => Governance::None,
-        [policy] => Governance::Policy(policy),
-        [_, _, ..] => Governance::Conflict,
+    // Asked of every node in every pass: nothing is allocated.
+    let mut found = Governance::None;
+    let mut highest = None;
+    for policy in snapshot.policies.iter().filter(|policy| !policy.deleting) {
+        let priority = policy.spec.priority;
+        if highest.is_some_and(|highest| priority < highest) || !policy.selects(node) {
+            continue;
+        }
+        found = if highest == Some(priority) {
+            Governance::Conflict
+        } else {
+            Governance::Policy(policy)
+        };
+        highest = Some(priority);
     }
+    found
 }
 
 /// Why no single policy governs the node, if none does.

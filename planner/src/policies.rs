@@ -9,9 +9,9 @@ use slipway_api::policy::NodeCounts;
 use crate::action::{PolicyVerdict, Verdict};
 use crate::blockers;
 use crate::breaker;
-use crate::budget::{self, slots};
+use crate::budget::{self, PolicyLimits, slots};
 use crate::gates;
-use crate::govern::candidates;
+use crate::govern::{Governance, candidates, governance};
 use crate::reason::Reason;
 use crate::snapshot::{NodeView, PolicyView, Snapshot};
 
@@ -21,20 +21,30 @@ pub fn verdicts(
     nodes: &BTreeMap<String, Verdict>,
     now: Timestamp,
 ) -> BTreeMap<String, PolicyVerdict> {
+    // Once for all of them: each look at the nodes costs every node times every policy.
+    let uids = snapshot.policies.iter().map(|policy| policy.uid.as_str());
+    let limits = budget::limits_of(snapshot, &uids.collect());
+    let ties = ties(snapshot);
+    let of = |policy: &PolicyView| {
+        let limits = limits.get(&policy.uid).cloned().unwrap_or_default();
+        let mut verdict = verdict(snapshot, policy, &limits, nodes, now);
+        verdict.conflicts_with = ties.get(policy.uid.as_str()).cloned().unwrap_or_default();
+        verdict
+    };
     snapshot
         .policies
         .iter()
-        .map(|policy| (policy.name.clone(), verdict(snapshot, policy, nodes, now)))
+        .map(|policy| (policy.name.clone(), of(policy)))
         .collect()
 }
 
 fn verdict(
     snapshot: &Snapshot,
     policy: &PolicyView,
+    limits: &PolicyLimits,
     verdicts: &BTreeMap<String, Verdict>,
     now: Timestamp,
 ) -> PolicyVerdict {
-    let limits = budget::limits(snapshot, policy);
     let in_use = limits
         .in_use(snapshot.ledger.present().map_or(&[], slots))
         .len();
@@ -68,7 +78,7 @@ fn verdict(
                 policy: policy.name.clone(),
                 message: error.to_string(),
             }),
-        conflicts_with: conflicts(snapshot, policy),
+        conflicts_with: Vec::new(),
         stuck,
         failed,
         breaker: breaker_of(snapshot, policy, now),
@@ -138,16 +148,21 @@ fn counts(snapshot: &Snapshot, nodes: &[&NodeView]) -> NodeCounts {
     }
 }
 
-/// Names of the policies that tie with this one over some node.
-fn conflicts(snapshot: &Snapshot, policy: &PolicyView) -> Vec<String> {
-    let tied: BTreeSet<String> = snapshot
+/// Names of the policies that tie with each over some node, by UID.
+fn ties(snapshot: &Snapshot) -> BTreeMap<&str, Vec<String>> {
+    let mut ties: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let tied = snapshot
         .nodes
         .values()
-        .map(|node| candidates(snapshot, node))
-        .filter(|top| top.len() > 1 && top.iter().any(|other| other.uid == policy.uid))
-        .flatten()
-        .filter(|other| other.uid != policy.uid)
-        .map(|other| other.name.clone())
-        .collect();
-    tied.into_iter().collect()
+        .filter(|node| matches!(governance(snapshot, node), Governance::Conflict));
+    for top in tied.map(|node| candidates(snapshot, node)) {
+        for policy in &top {
+            let others = top.iter().filter(|other| other.uid != policy.uid);
+            let names = others.map(|other| other.name.clone());
+            ties.entry(&policy.uid).or_default().extend(names);
+        }
+    }
+    ties.into_iter()
+        .map(|(uid, names)| (uid, names.into_iter().collect()))
+        .collect()
 }
