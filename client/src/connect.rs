@@ -6,6 +6,8 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::simulate;
+
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a watch may be silent: above the minute between two bookmarks.
@@ -65,6 +67,9 @@ pub enum ConnectError {
 /// # Errors
 /// See [`ConnectError`]. An API server that cannot be reached shows at the first call, not here.
 pub async fn client(options: &ConnectOptions) -> Result<Client, ConnectError> {
+    if let Some(simulated) = simulate::ask(|world| world.client(options)) {
+        return Ok(simulated);
+    }
     let config = match &options.kubeconfig {
         Some(path) => from_file(path, options).await?,
         None => Config::incluster().map_err(|source| ConnectError::InCluster {

@@ -20,3 +20,4 @@ pub mod process;
 pub mod prometheus;
 pub mod simulated;
 pub mod wait;
+pub mod world;

@@ -1,0 +1,254 @@
+//! People and mishaps: cordons, edits, deletions, pauses, crashes, at any step.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::machine::{Manner, Power};
+use super::run::Simulation;
+
+/// What may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Cordon,
+    Uncordon,
+    UncordonAndCordon,
+    Annotate,
+    Taint,
+    DeleteLease,
+    Budget,
+    Pause,
+    Resume,
+    DeletePod,
+    KillAgent,
+    KillOperator,
+    FreezeAgent,
+    PowerLoss,
+    NeedArises,
+    NeedVanishes,
+    BadMachine,
+    Compaction,
+    WatchesEnd,
+    SkewAgent,
+    AgentNotReady,
+}
+
+const DEEDS: &[Deed] = &[
+    Deed::Cordon,
+    Deed::Uncordon,
+    Deed::UncordonAndCordon,
+    Deed::Annotate,
+    Deed::Taint,
+    Deed::DeleteLease,
+    Deed::Budget,
+    Deed::Pause,
+    Deed::Resume,
+    Deed::Resume,
+    Deed::DeletePod,
+    Deed::KillAgent,
+    Deed::KillAgent,
+    Deed::KillOperator,
+    Deed::FreezeAgent,
+    Deed::PowerLoss,
+    Deed::NeedArises,
+    Deed::NeedArises,
+    Deed::NeedVanishes,
+    Deed::BadMachine,
+    Deed::Compaction,
+    Deed::WatchesEnd,
+    Deed::SkewAgent,
+    Deed::AgentNotReady,
+];
+
+impl Simulation {
+    /// One random deed.
+    pub(super) fn mishap(&mut self) {
+        let Some(deed) = self.rng.pick(DEEDS).copied() else {
+            return;
+        };
+        let names = self.names();
+        let Some(name) = self.rng.pick(&names).cloned() else {
+            return;
+        };
+        self.note(&format!("{deed:?} {name}"));
+        *self.deeds.entry(format!("{deed:?}")).or_default() += 1;
+        if !self.by_people(deed, &name) {
+            self.by_accident(deed, &name);
+        }
+    }
+
+    /// What people do; false when it is not theirs.
+    fn by_people(&mut self, deed: Deed, name: &str) -> bool {
+        match deed {
+            Deed::Cordon => self.cordon(name),
+            Deed::Uncordon => self.uncordon(name),
+            Deed::UncordonAndCordon => {
+                self.uncordon(name);
+                self.cordon(name);
+            }
+            Deed::Annotate => {
+                let value = self.rng.range(1, 9).to_string();
+                let patch = json!({"metadata": {"annotations": {"example.com/note": value}}});
+                self.kubectl(&format!("/api/v1/nodes/{name}"), &patch);
+            }
+            Deed::Taint => {
+                let taint = json!([{"key": "example.com/t", "effect": "PreferNoSchedule"}]);
+                let taints = if self.rng.chance(500) {
+                    taint
+                } else {
+                    Value::Null
+                };
+                self.kubectl(
+                    &format!("/api/v1/nodes/{name}"),
+                    &json!({"spec": {"taints": taints}}),
+                );
+            }
+            Deed::DeleteLease => {
+                let uri = format!("/apis/slipway.dev/v1alpha1/rebootleases/{name}");
+                self.cluster.ask("DELETE", &uri, &Value::Null);
+            }
+            Deed::Budget => {
+                let most = self.rng.range(0, 2);
+                self.set_budget(most);
+            }
+            Deed::Pause => self.set_paused(true),
+            Deed::Resume => self.set_paused(false),
+            Deed::DeletePod => self.delete_a_pod(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn by_accident(&mut self, deed: Deed, name: &str) {
+        match deed {
+            Deed::KillAgent => self.kill_agent(name),
+            Deed::KillOperator => self.kill_an_operator(),
+            Deed::FreezeAgent => {
+                let until = self.clock.elapsed() + Duration::from_secs(self.rng.range(1, 120));
+                if let Some(agent) = self.agents.get(name) {
+                    agent.process.pause(until);
+                }
+            }
+            Deed::PowerLoss => self.power_loss(name),
+            Deed::NeedArises => self.set_need(name, true),
+            Deed::NeedVanishes => self.set_need(name, false),
+            Deed::BadMachine => {
+                let manner = self.rng.pick(&Manner::ALL).copied().unwrap_or_default();
+                if let Some(machine) = self.machines.all().get_mut(name) {
+                    machine.manner = manner;
+                }
+            }
+            Deed::Compaction => {
+                self.api.store().compact();
+                self.api.store().close_watches();
+            }
+            Deed::WatchesEnd => self.api.store().close_watches(),
+            Deed::SkewAgent => {
+                let skew = i64::try_from(self.rng.range(0, 600)).unwrap_or_default() - 300;
+                if let Some(agent) = self.agents.get(name) {
+                    let skews = &agent.process.skew;
+                    skews.store(skew, std::sync::atomic::Ordering::Relaxed);
+                }
+            }
+            Deed::AgentNotReady => {
+                let ready = self.rng.chance(500);
+                self.cluster.agent_ready(name, ready);
+            }
+            _ => {}
+        }
+    }
+
+    fn kubectl(&self, uri: &str, patch: &Value) {
+        self.cluster
+            .ask("PATCH", &format!("{uri}?fieldManager=kubectl"), patch);
+    }
+
+    /// A person cordons. On a node that carries our cordon this writes nothing, and cannot be told.
+    pub(super) fn cordon(&mut self, name: &str) {
+        let already = {
+            let history = self.record.history();
+            history
+                .view
+                .nodes
+                .get(name)
+                .is_some_and(|node| node.unschedulable)
+        };
+        if !already {
+            self.record
+                .history()
+                .memory
+                .human_cordons
+                .insert(name.to_owned());
+        }
+        self.kubectl(
+            &format!("/api/v1/nodes/{name}"),
+            &json!({"spec": {"unschedulable": true}}),
+        );
+    }
+
+    pub(super) fn uncordon(&mut self, name: &str) {
+        self.record.history().memory.human_cordons.remove(name);
+        self.kubectl(
+            &format!("/api/v1/nodes/{name}"),
+            &json!({"spec": {"unschedulable": null}}),
+        );
+    }
+
+    pub(super) fn set_budget(&self, most: u64) {
+        let patch = json!({"spec": {"budget": {"maxUnavailable": most}}});
+        self.cluster.ask(
+            "PATCH",
+            "/apis/slipway.dev/v1alpha1/rebootpolicies/all",
+            &patch,
+        );
+    }
+
+    pub(super) fn set_paused(&self, paused: bool) {
+        let patch = json!({"spec": {"paused": paused}});
+        self.cluster.ask(
+            "PATCH",
+            "/apis/slipway.dev/v1alpha1/rebootledgers/cluster",
+            &patch,
+        );
+    }
+
+    fn delete_a_pod(&mut self) {
+        let pods: Vec<String> = {
+            let history = self.record.history();
+            let all = history.view.pods.keys();
+            all.filter(|name| name.starts_with("web-"))
+                .cloned()
+                .collect()
+        };
+        if let Some(pod) = self.rng.pick(&pods) {
+            let uri = format!("/api/v1/namespaces/default/pods/{pod}");
+            self.cluster.ask("DELETE", &uri, &Value::Null);
+        }
+    }
+
+    fn power_loss(&mut self, name: &str) {
+        let now = self.clock.elapsed();
+        if let Some(machine) = self.machines.all().get_mut(name)
+            && machine.power == Power::Up
+        {
+            machine.power = Power::Ending(now);
+        }
+    }
+
+    pub(super) fn set_need(&self, name: &str, needed: bool) {
+        let sentinel = self
+            .machines
+            .all()
+            .get(name)
+            .map(super::machine::Machine::sentinel);
+        let Some(sentinel) = sentinel else {
+            return;
+        };
+        // A file in a directory of ours: nothing to do about a failure but to go on without it.
+        if needed {
+            drop(std::fs::write(sentinel, ""));
+        } else {
+            drop(std::fs::remove_file(sentinel));
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The safety invariants (faults.md 1.1) as predicates over plain data.
+//!
+//! Each is asked after every write, and at every reboot call. What a writer could not know yet is
+//! allowed for by the time that a request may take.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+use slipway_api::lease::RebootLease;
+use slipway_api::names::{ANNOTATION_CORDONED, ANNOTATION_UNDONE, CONDITION_REBOOT_REQUIRED};
+use slipway_api::{Phase, PhaseOwner, RebootLedger, Slot};
+
+use super::view::View;
+use crate::fake_api::json::text;
+use crate::fake_api::store::Event;
+
+/// How old what a writer has read may be: a call takes 10 s at most, and one in flight may land
+/// this much later, but only if nothing has changed its object.
+pub const READ_AGE: Duration = Duration::from_secs(130);
+
+/// A broken invariant.
+pub type Broken = String;
+
+/// What the invariants remember between two writes.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Nodes that a human has cordoned and not uncordoned.
+    pub human_cordons: BTreeSet<String>,
+    /// Machines that our call has taken down and that are not back and Ready: node to fence.
+    pub taken_down: BTreeMap<String, i64>,
+    /// Reboots by node and fence.
+    pub reboots: BTreeMap<(String, i64), u32>,
+    /// When each node's lease last became Rebooting.
+    pub committed_at: BTreeMap<String, Duration>,
+}
+
+/// Every invariant that a write can break.
+pub fn after_write(view: &View, memory: &Memory, event: &Event, now: Duration) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    match event.key.resource.as_str() {
+        "rebootledgers.slipway.dev" => ledger_write(view, memory, event, now, &mut broken),
+        "rebootleases.slipway.dev" => lease_write(view, event, now, &mut broken),
+        "nodes" => node_write(view, memory, event, &mut broken),
+        _ => {}
+    }
+    scope(event, &mut broken);
+    broken.extend(view.unreadable.iter().cloned());
+    broken
+}
+
+fn slots(ledger: &RebootLedger) -> &[Slot] {
+    ledger.status.as_ref().map_or(&[], |status| &status.slots)
+}
+
+fn has_slot(view: &View, node: &str, fence: i64) -> bool {
+    let all = view.ledger.as_ref().map_or(&[][..], slots);
+    all.iter()
+        .any(|slot| slot.node == node && slot.fence == fence)
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(object: &Value) -> Option<T> {
+    serde_json::from_value(object.clone()).ok()
+}
+
+fn ledger_write(
+    view: &View,
+    memory: &Memory,
+    event: &Event,
+    now: Duration,
+    broken: &mut Vec<Broken>,
+) {
+    let before = event.before.as_deref().and_then(parsed::<RebootLedger>);
+    let Some(ledger) = &view.ledger else {
+        return;
+    };
+    let old: Vec<Slot> = before
+        .as_ref()
+        .map(|it| slots(it).to_vec())
+        .unwrap_or_default();
+    let new = slots(ledger);
+    for slot in new.iter().filter(|slot| !old.contains(slot)) {
+        let of_policy = new
+            .iter()
+            .filter(|it| it.policy_uid == slot.policy_uid)
+            .count();
+        let most = view
+            .budget(&slot.policy_uid, now, READ_AGE)
+            .unwrap_or(usize::MAX);
+        if of_policy > most {
+            broken.push(format!(
+                "S1: {of_policy} slots of a policy that allows {most}"
+            ));
+        }
+        if view.paused_since.is_some() && event.before.is_some() {
+            broken.push(format!(
+                "S1: a slot for {} while the ledger is paused",
+                slot.node
+            ));
+        }
+    }
+    let uids: BTreeSet<&str> = new.iter().map(|slot| slot.node_uid.as_str()).collect();
+    if uids.len() < new.len() {
+        broken.push("S1: two slots for one node".to_owned());
+    }
+    if new.iter().filter(|slot| slot.control_plane).count() > 1 {
+        broken.push("S8: two control-plane slots".to_owned());
+    }
+    let next = |ledger: &RebootLedger| ledger.status.as_ref().map_or(0, |status| status.next_fence);
+    if before
+        .as_ref()
+        .is_some_and(|before| next(ledger) < next(before))
+    {
+        broken.push("S6: nextFence has fallen".to_owned());
+    }
+    for slot in old.iter().filter(|slot| !new.contains(slot)) {
+        freed(view, memory, slot, broken);
+    }
+}
+
+fn freed(view: &View, memory: &Memory, slot: &Slot, broken: &mut Vec<Broken>) {
+    let name = &slot.node;
+    let node = view
+        .nodes
+        .get(name)
+        .filter(|node| node.uid == slot.node_uid);
+    // The Node is gone: its slot may go.
+    let Some(node) = node else {
+        return;
+    };
+    let over = view
+        .leases
+        .get(name)
+        .is_some_and(|lease| lease.is_over(slot.fence));
+    if !over {
+        broken.push(format!(
+            "S5: slot of {name} freed, fence {} not over",
+            slot.fence
+        ));
+    }
+    if node.cordon.is_some() {
+        broken.push(format!(
+            "S5: slot of {name} freed while it carries our cordon"
+        ));
+    }
+    if memory.taken_down.get(name) == Some(&slot.fence) {
+        broken.push(format!(
+            "S1b: slot of {name} freed while it is down by our call"
+        ));
+    }
+}
+
+fn lease_write(view: &View, event: &Event, now: Duration, broken: &mut Vec<Broken>) {
+    let name = &event.key.name;
+    if event.deleted {
+        return;
+    }
+    let Some(lease) = view.leases.get(name) else {
+        return;
+    };
+    let before = event.before.as_deref().and_then(parsed::<RebootLease>);
+    let (phase, fence) = (lease.phase(), lease.accepted_fence());
+    if let Some(before) = &before {
+        let old = (
+            before.granted_fence(),
+            before.accepted_fence(),
+            before.spec.revoke.as_ref().map_or(0, |it| it.fence),
+            before.spec.clear.as_ref().map_or(0, |it| it.fence),
+        );
+        let new = (
+            lease.granted_fence(),
+            fence,
+            lease.spec.revoke.as_ref().map_or(0, |it| it.fence),
+            lease.spec.clear.as_ref().map_or(0, |it| it.fence),
+        );
+        if new.0 < old.0 || new.1 < old.1 || new.2 < old.2 || new.3 < old.3 {
+            broken.push(format!(
+                "S6: a fence of {name} has fallen: {old:?} to {new:?}"
+            ));
+        }
+        let from = before.phase();
+        let legal = [PhaseOwner::Operator, PhaseOwner::Agent]
+            .iter()
+            .any(|owner| from.may_become(phase, *owner));
+        if !legal {
+            broken.push(format!("S6: {name} went from {from} to {phase}"));
+        }
+    }
+    let is_of_present_node = view
+        .nodes
+        .get(name)
+        .is_some_and(|node| node.uid == lease.spec.node_uid);
+    let entered = before.as_ref().map(RebootLease::phase) != Some(phase);
+    if entered && phase.is_accepted() && is_of_present_node && !has_slot(view, name, fence) {
+        broken.push(format!(
+            "S1c: {name} is {phase} under fence {fence} without a slot"
+        ));
+    }
+    if entered && phase == Phase::Rebooting {
+        commit(view, lease, name, now, broken);
+    }
+}
+
+/// The commit point.
+fn commit(view: &View, lease: &RebootLease, name: &str, now: Duration, broken: &mut Vec<Broken>) {
+    let fence = lease.accepted_fence();
+    if lease.is_revoked(fence) {
+        broken.push(format!("S4: {name} committed under a revoked fence"));
+    }
+    if view
+        .paused_since
+        .is_some_and(|since| now.saturating_sub(since) > READ_AGE)
+    {
+        broken.push(format!("S4: {name} committed while the ledger was paused"));
+    }
+    let cleared = lease
+        .spec
+        .clear
+        .as_ref()
+        .is_some_and(|clear| clear.fence == fence);
+    if !cleared {
+        broken.push(format!("S4: {name} committed without its second key"));
+    }
+    let lately = now.saturating_sub(Duration::from_secs(30));
+    let left = view
+        .pods
+        .iter()
+        .filter(|(_, pod)| pod.node == *name && pod.must_go && pod.bound_at < lately);
+    for (pod, _) in left {
+        broken.push(format!("S2: {name} committed with {pod} on it"));
+    }
+}
+
+fn node_write(view: &View, memory: &Memory, event: &Event, broken: &mut Vec<Broken>) {
+    let name = &event.key.name;
+    let Some(node) = view.nodes.get(name) else {
+        return;
+    };
+    if let Some(fence) = node
+        .cordon
+        .filter(|_| event.author.user.starts_with("agent:"))
+        && !has_slot(view, name, fence)
+    {
+        broken.push(format!(
+            "S1b: {name} carries our cordon of fence {fence} without a slot"
+        ));
+    }
+    if memory.human_cordons.contains(name) && !node.unschedulable {
+        broken.push(format!("S3: the human's cordon of {name} is gone"));
+    }
+    if event.author.user.starts_with("agent:")
+        && let Some(before) = event.before.as_deref()
+        && foreign(before) != foreign(&event.after)
+    {
+        broken.push(format!(
+            "S3: {} changed a foreign part of {name}",
+            event.author.user
+        ));
+    }
+}
+
+/// A Node without what is ours on it.
+fn foreign(node: &Value) -> Value {
+    let mut rest = node.clone();
+    for key in ["resourceVersion", "managedFields"] {
+        crate::fake_api::json::remove(&mut rest, "/metadata", key);
+    }
+    crate::fake_api::json::remove(&mut rest, "/spec", "unschedulable");
+    for key in [ANNOTATION_CORDONED, ANNOTATION_UNDONE] {
+        crate::fake_api::json::remove(&mut rest, "/metadata/annotations", key);
+    }
+    let empty = rest
+        .pointer("/metadata/annotations")
+        .is_some_and(|all| all.as_object().is_some_and(serde_json::Map::is_empty));
+    if empty {
+        crate::fake_api::json::remove(&mut rest, "/metadata", "annotations");
+    }
+    if let Some(conditions) = rest
+        .pointer_mut("/status/conditions")
+        .and_then(Value::as_array_mut)
+    {
+        conditions.retain(|condition| text(condition, "/type") != CONDITION_REBOOT_REQUIRED);
+    }
+    rest
+}
+
+/// S10: an agent writes to its own objects only.
+fn scope(event: &Event, broken: &mut Vec<Broken>) {
+    let user = event.author.user.split('#').next().unwrap_or_default();
+    if let Some(own) = user.strip_prefix("agent:") {
+        let resource = event.key.resource.as_str();
+        let allowed = match resource {
+            "nodes" | "rebootleases.slipway.dev" => event.key.name == own,
+            "pods" | "poddisruptionbudgets.policy" | "events.events.k8s.io" => true,
+            _ => false,
+        };
+        if !allowed {
+            broken.push(format!("S10: {user} wrote {resource} {}", event.key.name));
+        }
+    }
+    if user.starts_with("operator:") && matches!(event.key.resource.as_str(), "nodes" | "pods") {
+        broken.push(format!(
+            "S10: {user} wrote {} {}",
+            event.key.resource, event.key.name
+        ));
+    }
+}
+
+/// Everything that must hold when the reboot is called on a machine.
+pub fn at_call(
+    view: &View,
+    memory: &Memory,
+    (name, boot_id): (&str, &str),
+    now: Duration,
+) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let Some(lease) = view.leases.get(name) else {
+        // Deleted between commit and call: the slot still holds the node's place.
+        if !memory.committed_at.contains_key(name) {
+            broken.push(format!("S2: reboot of {name} without a lease"));
+        }
+        return broken;
+    };
+    let fence = lease.accepted_fence();
+    let committed = memory.committed_at.get(name).copied();
+    let fresh = committed.is_some_and(|at| now.saturating_sub(at) <= Duration::from_mins(1));
+    if !fresh {
+        broken.push(format!(
+            "S4: reboot of {name} called, committed at {committed:?}"
+        ));
+    }
+    if lease.phase() == Phase::Rebooting {
+        let before = lease
+            .status
+            .as_ref()
+            .and_then(|status| status.boot_id_before.clone());
+        if before.as_deref() != Some(boot_id) {
+            broken.push(format!(
+                "S2: reboot of {name} called in another boot than at accept"
+            ));
+        }
+        if view
+            .nodes
+            .get(name)
+            .is_some_and(|node| node.uid == lease.spec.node_uid)
+            && !has_slot(view, name, fence)
+        {
+            broken.push(format!("S2: reboot of {name} called without a slot"));
+        }
+    }
+    if memory
+        .reboots
+        .get(&(name.to_owned(), fence))
+        .is_some_and(|count| *count >= 1)
+    {
+        broken.push(format!("S7: second reboot of {name} under fence {fence}"));
+    }
+    broken
+}
+
+/// What must hold once everything has come to rest.
+pub fn at_rest(view: &View) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    for (name, node) in &view.nodes {
+        if node.cordon.is_some() {
+            broken.push(format!("S9: {name} carries our cordon at rest"));
+        }
+    }
+    for (name, lease) in &view.leases {
+        if lease.phase().is_accepted() {
+            broken.push(format!("L2: {name} is {} at rest", lease.phase()));
+        }
+    }
+    for slot in view.ledger.as_ref().map_or(&[][..], slots) {
+        broken.push(format!("L3: the slot of {} is held at rest", slot.node));
+    }
+    broken
+}
