@@ -7,10 +7,6 @@
 //! its Node patches, the planner's `plan`, `budget`, `clear` and `verify`. What is modelled is what
 //! lies between: API server, executors, and who may be slow.
 //!
-//! Three rules stand in [`rules::Rule`] and are added to what those functions decide, so that each is
-//! a mutant as well: `SecondBootTold`, `DemandReadsLeaseFirst` and `DemandReopens`. Without any of
-//! them a slot can be held for ever.
-//!
 //! Left out: several policies, windows and blockers (one policy's no is a revoke), the loss of the
 //! ledger, of a journal or of a Node object, the control plane's own limit, annotations that people
 //! edit, and pods that come back to a cordoned node. The CRD's rules are restated in `writes`.

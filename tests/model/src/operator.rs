@@ -223,7 +223,10 @@ fn next_demand((node, fence): (NodeId, Fence), lease: &Lease, rules: Rules) -> O
             is_fresh,
         },
         (false, phase)
-            if lease.fence < fence && !phase.is_accepted() && rules.hold(Rule::DemandReopens) =>
+            if lease.fence < fence
+                && !phase.is_accepted()
+                && !fencing::has_open_grant(lease)
+                && rules.hold(Rule::DemandReopens) =>
         {
             Operator::AsksPhase {
                 node,

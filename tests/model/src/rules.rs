@@ -69,7 +69,8 @@ pub enum Rule {
     CallInTime,
     /// G6: no undo while a reboot call may take effect.
     UndoWaitsForCall,
-    /// Boot ID decides: one that changes again before the operator has verified is told again.
+    /// Boot ID decides: one that changes again before the operator has verified is told again, or
+    /// the operator waits for ever for a boot that is gone.
     SecondBootTold,
     /// Q13: the boot ID is compared.
     BootCompared,

@@ -31,32 +31,13 @@ impl<const N: usize> State<N> {
             {
                 Decision::Write(Intent::MarkRebooted, fence)
             }
-            Decision::Wait | Decision::Write(Intent::MarkRebooted, _) => {
-                self.told_again(id, lease, decision, rules)
+            Decision::Write(Intent::MarkRebooted, _)
+                if !rules.hold(Rule::SecondBootTold)
+                    && lease.is_some_and(|lease| lease.phase == At(Phase::Rebooted)) =>
+            {
+                Decision::Wait
             }
-            Decision::Evict | Decision::Write(..) => decision,
-        }
-    }
-
-    /// A lease that says Rebooted names the boot that proved it. When the machine boots once more
-    /// before the operator has verified, the kubelet will never report that one again: told anew, or
-    /// the slot is held for ever.
-    fn told_again(
-        &self,
-        id: NodeId,
-        lease: Option<Lease>,
-        decision: Decision,
-        rules: Rules,
-    ) -> Decision {
-        let bare = self[id].object.mark.is_none();
-        let outdated =
-            |lease: &Lease| lease.phase == At(Phase::Rebooted) && lease.after != Boot::Now && bare;
-        match lease.filter(outdated) {
-            Some(lease) if rules.hold(Rule::SecondBootTold) => {
-                Decision::Write(Intent::MarkRebooted, lease.fence)
-            }
-            Some(_) => Decision::Wait,
-            None => decision,
+            Decision::Wait | Decision::Evict | Decision::Write(..) => decision,
         }
     }
 }
