@@ -151,11 +151,11 @@ fn counts(snapshot: &Snapshot, nodes: &[&NodeView]) -> NodeCounts {
 /// Names of the policies that tie with each over some node, by UID.
 fn ties(snapshot: &Snapshot) -> BTreeMap<&str, Vec<String>> {
     let mut ties: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    let tied = snapshot
+    let contested = snapshot
         .nodes
         .values()
         .filter(|node| matches!(governance(snapshot, node), Governance::Conflict));
-    for top in tied.map(|node| candidates(snapshot, node)) {
+    for top in contested.map(|node| candidates(snapshot, node)) {
         for policy in &top {
             let others = top.iter().filter(|other| other.uid != policy.uid);
             let names = others.map(|other| other.name.clone());

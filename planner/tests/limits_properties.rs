@@ -1,5 +1,12 @@
 //! Properties of every limit over several nodes, counted from the nodes up.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails where something is missing"
+)]
+
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +70,8 @@ fn happen(world: &mut World, event: &Event) {
         Event::Uncordon(node) => world.node_mut(NODES[*node]).unschedulable = false,
         Event::Policy(policy) => world.edit_policy("p", POLICIES[*policy]),
         Event::Ceiling(most) => {
-            world.ledger_mut().spec.max_unavailable = (*most > 0).then_some(IntOrString::Int(*most));
+            world.ledger_mut().spec.max_unavailable =
+                (*most > 0).then_some(IntOrString::Int(*most));
         }
     }
 }
@@ -95,7 +103,10 @@ fn assert_limits(world: &World) {
     let spec = &world.snapshot.policies[0].spec;
     let ledger = world.snapshot.ledger.present().unwrap();
     if let Some(IntOrString::Int(most)) = ledger.spec.max_unavailable {
-        assert!(used.len() <= usize::try_from(most).unwrap(), "ceiling: {used:?}");
+        assert!(
+            used.len() <= usize::try_from(most).unwrap(),
+            "ceiling: {used:?}"
+        );
     }
     let slots = world.slots();
     let control_plane = slots.iter().filter(|slot| slot.control_plane).count();
@@ -114,7 +125,10 @@ fn assert_limits(world: &World) {
             },
         };
         assert!(zones[&newest.node[..1]] <= most, "{zones:?}");
-        assert!(zones.len() <= usize::try_from(domains.domains_at_once).unwrap(), "{zones:?}");
+        assert!(
+            zones.len() <= usize::try_from(domains.domains_at_once).unwrap(),
+            "{zones:?}"
+        );
     }
 }
 
