@@ -96,10 +96,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     tasks.spawn(named("the delivery of events", delivery));
     tasks.spawn(named("the port", async { drop(http.await) }));
     let blockers = Blockers::new();
-    let asked = (api.clone(), config.namespace.as_str());
+    let secrets_of = (api.clone(), config.namespace.as_str());
     let asker = Asker::new(
         blockers.clone(),
-        asked,
+        secrets_of,
         config.allow_urls.clone(),
         metrics.clone(),
     );
