@@ -177,8 +177,7 @@ pub fn validate_policy(spec: &RebootPolicySpec) -> Result<ValidatedPolicy, Polic
             return Err(PolicyError::UnknownCheck(check.clone()));
         }
     }
-    let budget =
-        parse_budget(&spec.budget.max_unavailable).map_err(PolicyError::InvalidBudget)?;
+    let budget = parse_budget(&spec.budget.max_unavailable).map_err(PolicyError::InvalidBudget)?;
     if let Some(domains) = &spec.budget.per_domain {
         parse_budget(&domains.max_unavailable).map_err(PolicyError::InvalidDomainBudget)?;
     }

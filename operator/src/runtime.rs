@@ -103,7 +103,10 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         config.allow_urls.clone(),
         metrics.clone(),
     );
-    tasks.spawn(named("the asking of blockers", asker.run(Arc::clone(&wake))));
+    tasks.spawn(named(
+        "the asking of blockers",
+        asker.run(Arc::clone(&wake)),
+    ));
     let (stop_passes, passes_stopped) = watch::channel(false);
     let (stop_election, election_stopped) = watch::channel(false);
     let driver = Driver {

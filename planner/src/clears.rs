@@ -108,8 +108,7 @@ impl Reason {
             Self::NotRequired | Self::NoLongerNeeded => "Nothing has to: the node is fine.",
             Self::Released { .. } | Self::Ended { .. } => {
                 "A new need, once the pause after a failure is over."
-            }
-            // Its own sentence says what clears it.
+            } // Its own sentence says what clears it.
         }
     }
 

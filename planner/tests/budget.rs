@@ -1,4 +1,13 @@
 //! Tables: every limit over several nodes, who goes first, and what the schedule forbids.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic fails the test, and a table of cases is long"
+)]
 
 #![allow(
     clippy::unwrap_used,

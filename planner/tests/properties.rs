@@ -1,4 +1,13 @@
 //! Properties over random clusters, policies, agents and humans.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic fails the test, and a table of cases is long"
+)]
 
 mod world;
 

@@ -1,4 +1,9 @@
 //! `kubectl reboot` as a person runs it, against a simulated cluster with the real operator.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a panic fails the test; what a person sees is shown beside the result"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

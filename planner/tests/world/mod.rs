@@ -2,6 +2,15 @@
 //!
 //! Owned by the planner's tests: builders for tables, and a stepper for properties.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic fails the test, and a table of cases is long"
+)]
 
 use std::collections::BTreeMap;
 
@@ -214,7 +223,7 @@ impl World {
                 self.create_lease(node, node_uid, policy.clone(), *requested_at);
             }
             Action::PointLease { node, policy } => {
-                self.lease_mut(node).spec.policy = policy.clone()
+                self.lease_mut(node).spec.policy.clone_from(policy);
             }
             Action::ReopenLease {
                 node, requested_at, ..
@@ -407,7 +416,7 @@ impl World {
         let now = self.now;
         let status = self.lease_mut(node).status.get_or_insert_default();
         status.enter(phase, now);
-        status.reason = reason.to_owned();
+        reason.clone_into(&mut status.reason);
     }
 
     /// The node is rebooted by its agent and comes back; `cured` says whether the need is gone.

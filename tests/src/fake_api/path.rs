@@ -170,6 +170,7 @@ fn decode(text: &str) -> String {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unwrap_in_result, reason = "a panic fails the test")]
     fn call(uri: &str) -> Result<Call, Answer> {
         let request = http::Request::get(uri).body(()).unwrap();
         read(&request.into_parts().0, "")

@@ -162,7 +162,9 @@ fn programs(options: &SimulatedOptions) -> Result<Programs> {
             .take(2)
             .map(|directory| directory.join(name))
             .find(|path| path.is_file())
-            .with_context(|| format!("{name} is not built: cargo build --package slipway-lab --bins"))
+            .with_context(|| {
+                format!("{name} is not built: cargo build --package slipway-lab --bins")
+            })
     };
     let environment = options.environment.clone().into_iter().collect();
     Ok(Programs {

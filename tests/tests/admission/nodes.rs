@@ -158,6 +158,7 @@ fn eviction(pod: &str) -> Act {
 }
 
 /// Pods, evictions, and what nobody of ours may see.
+#[expect(clippy::too_many_lines, reason = "a table of cells")]
 pub(crate) fn pods() -> Vec<Cell> {
     let n1 = "system:node:n1";
     let own = |act, answer| Cell::new(agent("n1"), act, answer);

@@ -106,7 +106,7 @@ async fn a_node_that_nothing_asks_for_is_rebooted_once_on_request_outside_every_
             "apiVersion": "v1", "kind": "Node", "name": "n1", "uid": uid,
         }]},
         "spec": {
-            "nodeUID": uid, "requestedAt": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
+            "nodeUID": uid, "requestedAt": slipway_client::clock::wall().strftime("%FT%TZ").to_string(),
             "request": { "afterFence": 0, "by": "rob", "reason": "new firmware" },
         },
     }))?;
@@ -133,7 +133,7 @@ async fn a_node_that_nothing_asks_for_is_rebooted_once_on_request_outside_every_
 /// A day that is neither today nor tomorrow nor yesterday, in any time zone.
 fn far_day() -> &'static str {
     const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let now = slipway_client::clock::wall().to_zoned(jiff::tz::TimeZone::UTC);
     let today = usize::try_from(now.weekday().to_monday_zero_offset()).unwrap_or(0);
     DAYS.iter().cycle().nth(today + 3).copied().unwrap_or("Mon")
 }
@@ -211,7 +211,7 @@ async fn f10_two_nodes_that_fail_open_the_breaker_and_a_human_closes_it() -> Res
     for node in ["n1", "n2"] {
         world.cluster.clear_sentinel(node)?;
     }
-    let now = jiff::Timestamp::now().strftime("%FT%TZ").to_string();
+    let now = slipway_client::clock::wall().strftime("%FT%TZ").to_string();
     world
         .edit_policy(json!({ "failure": { "resetAt": now } }))
         .await?;

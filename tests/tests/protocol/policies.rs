@@ -119,7 +119,7 @@ async fn f45_f47_pausing_closing_and_lowering_stop_within_two_seconds_and_what_d
 
 /// A day on which no window that starts there reaches into now.
 fn yesterday() -> &'static str {
-    let today = jiff::Timestamp::now()
+    let today = slipway_client::clock::wall()
         .to_zoned(jiff::tz::TimeZone::UTC)
         .weekday();
     // Two days away: a window of a whole day that starts yesterday would end at today's midnight.

@@ -11,7 +11,7 @@ use slipway_lab::process::Process;
 use slipway_lab::simulated::HostDirectory;
 use slipway_lab::wait::wait_until;
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 
 /// What is wrong, and what the operator and the agent must say about it.
 struct Trouble {
