@@ -11,7 +11,7 @@ use crate::simulate;
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a watch may be silent: above the minute between two bookmarks.
-const READ_TIMEOUT: Duration = Duration::from_secs(90);
+pub const READ_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Where the API server is and who we are there.
 #[derive(Clone, Debug, Default)]

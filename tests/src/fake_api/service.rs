@@ -60,7 +60,7 @@ impl Service {
             Act::Serve => {}
             Act::Refuse(answer) => return Ok(self.reply(&answer, false)),
             Act::Lost => return Err(reset()),
-            Act::BlackHole => return std::future::pending().await,
+            Act::BlackHole => return silence().await,
             Act::AnswerLost => {
                 self.serve(&call, &bytes);
                 return Err(reset());
@@ -72,7 +72,7 @@ impl Service {
                     tokio::time::sleep(fate.after).await;
                     late.serve(&call, &bytes);
                 });
-                return std::future::pending().await;
+                return silence().await;
             }
             Act::Truncated => {
                 let answer = self.serve(&call, &bytes);
@@ -152,6 +152,12 @@ impl Service {
         }
         response
     }
+}
+
+/// What a client meets that nothing ever answers: its read timeout, as the real one has it.
+async fn silence() -> io::Result<Reply> {
+    tokio::time::sleep(slipway_client::connect::READ_TIMEOUT).await;
+    Err(reset())
 }
 
 async fn pause(time: std::time::Duration) {
