@@ -55,7 +55,13 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
         .gaps
         .iter()
         .any(|gap| matches!(gap, Gap::Unsynced { .. } | Gap::Undecodable { .. }));
-    if complete && matches!(snapshot.ledger, LedgerState::Missing) {
+    // One that was made and never filled counts as missing: its maker died between two writes.
+    let lost = match &snapshot.ledger {
+        LedgerState::Missing => true,
+        LedgerState::Present(ledger) => ledger.status.is_none(),
+        LedgerState::Unknown => false,
+    };
+    if complete && lost {
         let status = ledger::initial(snapshot, now);
         draft.plan.actions.push(Action::CreateLedger { status });
     }
