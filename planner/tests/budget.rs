@@ -9,13 +9,6 @@
     reason = "a panic fails the test, and a table of cases is long"
 )]
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails where something is missing"
-)]
-
 mod world;
 
 use jiff::{SignedDuration, Timestamp};
