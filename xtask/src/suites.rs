@@ -75,6 +75,18 @@ const SUITES: &[Suite] = &[
         run: || cargo_tests(&["crds", "admission"]),
     },
     Suite {
+        name: "fidelity",
+        what: "conversations in which the in-memory API server and the real one agree",
+        needs: Needs::ControlPlane,
+        run: || cargo_test("fidelity"),
+    },
+    Suite {
+        name: "simulation",
+        what: "seeded histories of the real programs on the in-memory API server",
+        needs: Needs::Cargo,
+        run: || cargo_test("simulation"),
+    },
+    Suite {
         name: "protocol",
         what: "operator and agents on a real API server, simulated nodes",
         needs: Needs::ControlPlane,

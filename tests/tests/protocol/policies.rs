@@ -55,11 +55,11 @@ async fn assert_called_off(world: &World, node: &str, reason: &str) -> Result<()
         world
             .cluster
             .wait_lease("n2", reason, BOUND, |lease| {
-                lease.phase() == Phase::Pending
-                    && lease
-                        .status
-                        .as_ref()
-                        .is_some_and(|status| status.reason == reason)
+                let status = lease.status.as_ref();
+                status.is_some_and(|status| {
+                    status.reason == reason
+                        || status.waiting_for.iter().any(|wait| wait.kind == reason)
+                })
             })
             .await?;
     }
