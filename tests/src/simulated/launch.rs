@@ -9,7 +9,6 @@ use kube::ResourceExt;
 use super::machine::Machine;
 use super::pods::{self, Kind};
 use super::program::Launch;
-use crate::control_plane::ports::free_port;
 
 /// Flags that a pod may set and that the harness sets otherwise.
 const OVERRIDDEN: [&str; 10] = [
@@ -47,11 +46,9 @@ pub(super) fn of(
     let container = pods::container_of(pod).context("a pod without a container")?;
     let directory = machine.pod_directory(&pod.uid().unwrap_or_default());
     let host = machine.host();
-    let (port, _held) = free_port()?;
     let mut environment = pods::environment(pod, container, address);
     let own = [
         ("SLIPWAY_KUBECONFIG", text(&directory.join("kubeconfig"))),
-        ("SLIPWAY_LISTEN", format!("127.0.0.1:{port}")),
         ("SLIPWAY_NODE_NAME", machine.name().to_owned()),
         ("SLIPWAY_BOOT_ID_FILE", text(&host.boot_id_file())),
         ("SLIPWAY_SENTINELS", text(&host.sentinel())),
@@ -72,7 +69,7 @@ pub(super) fn of(
         arguments: pods::arguments_without(container, &OVERRIDDEN),
         environment,
         log: directory.with_file_name(format!("{}.log", pod.name_any())),
-        port,
+        port: 0,
     })
 }
 

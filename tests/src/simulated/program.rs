@@ -9,7 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use nix::sys::signal::Signal;
 
+use crate::control_plane::ports::free_port;
 use crate::process::Process;
+
+/// Tells our programs where to answer probes.
+const LISTEN_VARIABLE: &str = "SLIPWAY_LISTEN";
 
 /// How soon a program that ended is started again.
 const RESTART: Duration = Duration::from_millis(300);
@@ -24,8 +28,21 @@ pub(super) struct Launch {
     pub(super) arguments: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
     pub(super) log: PathBuf,
-    /// Where it answers probes.
+    /// Where it answers probes; another one for every start.
     pub(super) port: u16,
+}
+
+impl Launch {
+    /// Picks a port for the next start: while the program was down, another process may have taken
+    /// the last one, and it would never come up again.
+    fn listen_anew(&mut self) -> Result<()> {
+        let (port, _held) = free_port()?;
+        self.port = port;
+        self.environment.retain(|(name, _)| name != LISTEN_VARIABLE);
+        let address = format!("127.0.0.1:{port}");
+        self.environment.push((LISTEN_VARIABLE.to_owned(), address));
+        Ok(())
+    }
 }
 
 /// A program that belongs to a pod.
@@ -143,6 +160,7 @@ impl Program {
         if may_start && self.start_at.is_some_and(|at| at <= now) {
             // First: a start that fails is tried again later, not at once.
             self.start_at = Some(now + RESTART);
+            self.launch.listen_anew()?;
             let mut command = Command::new(&self.launch.program);
             command
                 .args(&self.launch.arguments)
