@@ -183,7 +183,8 @@ pub(crate) async fn hold_all(
 
 async fn hold(server: &Server, conversation: &Conversation, index: usize) -> Result<Vec<Heard>> {
     let client = &server.client;
-    let own = format!("c{index:03}");
+    // No hexadecimal digit: a name must not be found inside a uid.
+    let own = format!("zq{index:03}");
     let mut raw: Vec<Value> = Vec::new();
     let mut symbols = Symbols::default();
     let mut heard = Vec::new();
