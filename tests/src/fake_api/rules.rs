@@ -64,6 +64,10 @@ const RULES: &[(&str, Rule)] = &[
         label_names,
     ),
     (
+        "no pod has such a label: write a label name such as pool or example.com/pool",
+        label_names,
+    ),
+    (
         "no label has such a value: write letters, digits, and - _ . between them",
         |new, _| is_name(new.as_str().unwrap_or_default(), true),
     ),
