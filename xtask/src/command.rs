@@ -43,12 +43,32 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{shown} printed no text"))
 }
 
-/// cargo, in the repository's root. Always the lock file's versions.
+/// cargo, in the repository's root, as if it was called from there.
 pub(crate) fn cargo(verb: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(verb).current_dir(cache::root());
+    // `cargo run` tells this program about its own package. Build scripts that read these variables
+    // (ring's does) would run again, and all that stands on them be built again, each time that cargo
+    // is called directly after this and the other way round: minutes.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if OF_OUR_OWN_PACKAGE
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
     command
 }
+
+/// How the names of the variables begin that cargo sets for the program that it runs.
+const OF_OUR_OWN_PACKAGE: &[&str] = &[
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_BIN_NAME",
+    "CARGO_CRATE_NAME",
+];
 
 /// A command as one would type it.
 pub(crate) fn show(command: &Command) -> String {
