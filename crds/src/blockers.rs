@@ -9,6 +9,7 @@ use crate::policy::{
     PodsBlocker, PrometheusBlocker, PromqlBlocker,
 };
 use crate::validate::{PolicyError, check_selector};
+use crate::workload::Workload;
 
 /// Largest compiled regular expression in bytes: a few alternatives of names need a tenth of it.
 const PROGRAM_MAX: usize = 64 * 1024;
@@ -22,6 +23,9 @@ const OWN_WORDS: [&str; 4] = [
     "kured_reboot_required",
     "slipway_nodes",
 ];
+
+/// Name of the rule behind `spec.verify.promql`; no blocker can have it.
+pub const VERIFY_QUERY: &str = "verify.promql";
 
 /// A regular expression that was compiled within bounds. Classes are of ASCII, as label names are.
 #[derive(Clone, Debug)]
@@ -134,17 +138,20 @@ pub enum Probe {
         /// Where.
         endpoint: Endpoint,
     },
+    /// Owners of pods, which have to have their pods ready: no blocker of a policy, but asked alike.
+    Workloads(Vec<Workload>),
 }
 
 impl Probe {
     /// Every kind, as metrics call it.
-    pub const KINDS: [&str; 6] = [
+    pub const KINDS: [&str; 7] = [
         "prometheus",
         "promql",
         "alertmanager",
         "pods",
         "nodes",
         "http",
+        "workloads",
     ];
 
     /// The kind, as the policy and metrics call it.
@@ -156,6 +163,7 @@ impl Probe {
             Self::Pods(_) => "pods",
             Self::Nodes { .. } => "nodes",
             Self::Http { .. } => "http",
+            Self::Workloads(_) => "workloads",
         }
     }
 
@@ -166,7 +174,7 @@ impl Probe {
             | Self::Promql { endpoint, .. }
             | Self::Alertmanager { endpoint, .. }
             | Self::Http { endpoint } => Some(endpoint),
-            Self::Pods(_) | Self::Nodes { .. } => None,
+            Self::Pods(_) | Self::Nodes { .. } | Self::Workloads(_) => None,
         }
     }
 }
@@ -200,6 +208,19 @@ pub fn parse(blockers: &[Blocker]) -> Result<Vec<BlockerRule>, PolicyError> {
     rules
         .map(|(index, blocker)| rule(&format!("spec.blockers[{index}]"), blocker))
         .collect()
+}
+
+/// The query of `spec.verify.promql` as a rule.
+///
+/// # Errors
+/// What is wrong with its address.
+pub fn verify_query(written: &PromqlBlocker) -> Result<BlockerRule, PolicyError> {
+    let (probe, _) = query("spec.verify", written)?;
+    Ok(BlockerRule {
+        name: VERIFY_QUERY.to_owned(),
+        probe,
+        warning: None,
+    })
 }
 
 fn rule(at: &str, blocker: &Blocker) -> Result<BlockerRule, PolicyError> {

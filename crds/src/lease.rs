@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::people::{Approval, Hold, Release, Request};
 use crate::phase::Phase;
 use crate::policy::{DrainSettings, RebootSettings, VerifySettings};
+use crate::workload::Workload;
 
 /// Most transitions kept of the present reboot.
 pub const TRANSITIONS_MAX: usize = 16;
@@ -119,6 +120,10 @@ pub struct Grant {
     pub reboot: RebootSettings,
     /// What must hold afterwards.
     pub verify: VerifySettings,
+    /// The owners of the pods that ran on the node, for `verify.podsReadyWithin`. At most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub workloads: Vec<Workload>,
     /// The human's request that this grant serves, as it was: then nothing on the host has to ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,

@@ -25,6 +25,7 @@ pub mod phase;
 pub mod policy;
 pub mod schema;
 pub mod validate;
+pub mod workload;
 
 pub use duration::Duration;
 pub use lease::{RebootLease, RebootLeaseSpec, RebootLeaseStatus};
@@ -32,3 +33,4 @@ pub use ledger::{Failure, PolicyRecord, RebootLedger, RebootLedgerSpec, RebootLe
 pub use phase::{Phase, PhaseOwner};
 pub use policy::{RebootPolicy, RebootPolicySpec, RebootPolicyStatus};
 pub use validate::{PolicyError, ValidatedPolicy, validate_policy};
+pub use workload::Workload;

@@ -181,6 +181,9 @@ pub fn validate_policy(spec: &RebootPolicySpec) -> Result<ValidatedPolicy, Polic
     if let Some(domains) = &spec.budget.per_domain {
         parse_budget(&domains.max_unavailable).map_err(PolicyError::InvalidDomainBudget)?;
     }
+    if let Some(query) = &spec.verify.promql {
+        blockers::verify_query(query)?;
+    }
     Ok(ValidatedPolicy {
         spec: spec.clone(),
         zone,

@@ -13,6 +13,7 @@ mod http;
 mod pods;
 mod prometheus;
 mod promql;
+pub(crate) mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,7 @@ use tokio::sync::Notify;
 pub use asker::Asker;
 pub use fetch::AllowedUrl;
 
-/// UID of the policy and name of the blocker.
+/// UID of the policy and name of the blocker; of what verifies a reboot, as the planner names it.
 type Key = (String, String);
 
 /// What is asked and was answered; clones share it.
@@ -97,7 +98,9 @@ impl Blockers {
 
     /// Takes up which policies' blockers decide now; the others are not asked any more.
     pub fn want(&self, snapshot: &Snapshot, plan: &Plan) {
-        let wanted = wanted(&snapshot.policies, &plan.ask);
+        let mut wanted = wanted(&snapshot.policies, &plan.ask);
+        let questions = plan.questions.iter();
+        wanted.extend(questions.map(|(key, rule)| (key.clone(), rule.clone())));
         let slots = snapshot.ledger.present().map_or(&[][..], budget::slots);
         let mut state = self.state();
         let news = wanted

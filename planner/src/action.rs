@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use slipway_api::blockers::BlockerRule;
 use slipway_api::lease::PolicyReference;
 use slipway_api::people::{Override, Request};
 use slipway_api::phase::Phase;
@@ -13,6 +14,7 @@ use crate::blockers::Line;
 use crate::breaker;
 use crate::reason::Reason;
 use crate::turn::Place;
+use crate::verify::Question;
 use crate::window::Opening;
 
 /// The outcome of one pass.
@@ -27,6 +29,8 @@ pub struct Plan {
     /// UIDs of the policies whose blockers decide now: somebody could be granted, or is being
     /// drained. The others are not asked.
     pub ask: BTreeSet<String>,
+    /// What is asked to verify reboots, by node and fence and by the name of what is asked.
+    pub questions: BTreeMap<Question, BlockerRule>,
     /// The next moment at which time alone changes something.
     pub wake_at: Option<Timestamp>,
 }

@@ -62,7 +62,8 @@ fn first_pause(reason: &str, settings: &FailureSettings) -> Option<SignedDuratio
 /// True when an outcome means that the node really was rebooted by us.
 pub fn was_rebooted(phase: Phase, reason: &str) -> bool {
     phase == Phase::Completed
-        || (phase == Phase::Failed && matches!(reason, "Ineffective" | "PodsNotReady"))
+        || (phase == Phase::Failed
+            && matches!(reason, "Ineffective" | "PodsNotReady" | "VerifyQuery"))
 }
 
 /// The loop guard: as many reboots within the period as there may be.

@@ -122,7 +122,6 @@ fn objection(
     }
 }
 
-/// The answer to this very question, if it is young enough to count.
 fn current<'a>(
     snapshot: &'a Snapshot,
     policy: &PolicyView,
@@ -130,10 +129,20 @@ fn current<'a>(
     now: Timestamp,
 ) -> Option<&'a Answer> {
     let key = (policy.uid.clone(), rule.name.clone());
-    let answered = snapshot.blockers.get(&key)?;
+    young(&snapshot.blockers, &key, rule, now).map(|answered| &answered.answer)
+}
+
+/// The answer to this very question, if it is young enough to count.
+pub(crate) fn young<'a>(
+    answers: &'a Answers,
+    key: &(String, String),
+    rule: &BlockerRule,
+    now: Timestamp,
+) -> Option<&'a Answered> {
+    let answered = answers.get(key)?;
     let age = now.duration_since(answered.at);
     let young = age <= BLOCKER_ANSWER_VALID && age >= -BLOCKER_ANSWER_EARLY;
-    (young && answered.rule == *rule).then_some(&answered.answer)
+    (young && answered.rule == *rule).then_some(answered)
 }
 
 fn too_many_not_ready(

@@ -16,13 +16,19 @@ use crate::reason::Reason;
 
 /// Failures that say something about the reboots of a policy, and not about one node's pods or a
 /// human's will: a drain that cannot finish keeps only its own node back (F57).
-const COUNTED: [&str; 5] = [
+const COUNTED: [&str; 6] = [
     "Ineffective",
     "PodsNotReady",
+    "VerifyQuery",
     "NotRebooted",
     "RebootRefused",
     "Stuck",
 ];
+
+/// True for the reasons of failures that count.
+pub(crate) fn counts(reason: &str) -> bool {
+    COUNTED.contains(&reason)
+}
 
 /// Where the breaker stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -229,7 +235,7 @@ pub fn ending(lease: &RebootLease, fence: i64, now: Timestamp) -> Ending {
     };
     match status.phase {
         Phase::Completed => Ending::Success,
-        Phase::Failed if COUNTED.contains(&status.reason.as_str()) => Ending::Failure {
+        Phase::Failed if counts(&status.reason) => Ending::Failure {
             at: backoff::ended_at(lease).unwrap_or(now),
             reason: status.reason.clone(),
         },

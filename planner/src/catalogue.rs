@@ -51,6 +51,13 @@ pub fn reasons() -> Vec<Reason> {
         Reason::AnswerOwed,
         Reason::JournalAhead,
         Reason::Ineffective,
+        Reason::PodsNotReady {
+            owner: "ReplicaSet shop/cart".to_owned(),
+            message: "ReplicaSet shop/cart has 1 of 2 ready pods".to_owned(),
+        },
+        Reason::VerifyQuery {
+            message: "the query has a non-empty answer".to_owned(),
+        },
         Reason::Verified,
         Reason::NoLongerNeeded,
         Reason::Ended {

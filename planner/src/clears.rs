@@ -104,6 +104,12 @@ impl Reason {
             Self::AnswerOwed => "The agent's answer. The node's agent has to be running.",
             Self::JournalAhead => "Nothing has to: it is granted anew with a higher fence.",
             Self::Ineffective => "A pause, then it is tried again. Look at the host.",
+            Self::PodsNotReady { .. } => {
+                "The pods of the owner named being ready within spec.verify.podsReadyWithin, anywhere. Once failed: a pause, then it is tried again."
+            }
+            Self::VerifyQuery { .. } => {
+                "An empty answer to the query of spec.verify.promql. Once failed: a pause, then it is tried again."
+            }
             Self::Verified => "Nothing has to: the reboot is done.",
             Self::NotRequired | Self::NoLongerNeeded => "Nothing has to: the node is fine.",
             Self::Released { .. } | Self::Ended { .. } => {
@@ -145,6 +151,8 @@ impl Reason {
                 | Self::PodsLeft { .. }
                 | Self::Rebooting
                 | Self::Verifying
+                | Self::PodsNotReady { .. }
+                | Self::VerifyQuery { .. }
                 | Self::Voided
                 | Self::JournalAhead
                 | Self::Ended { .. }

@@ -1,6 +1,7 @@
 //! A node that holds a slot: what happens to its reboot next.
 
 use jiff::Timestamp;
+use slipway_api::blockers::BlockerRule;
 use slipway_api::lease::Grant;
 use slipway_api::people::Release;
 use slipway_api::{Phase, RebootLease, Slot};
@@ -11,13 +12,17 @@ use crate::clear;
 use crate::limits::{ACCEPT_LIMIT, CLEAR_REFRESH, GONE_NODE_KEEPS_SLOT};
 use crate::reason::Reason;
 use crate::snapshot::{CordonState, Gap, NodeView, Snapshot};
-use crate::verify::{self, Conclusion};
+use crate::verify::{self, Conclusion, Question};
 
 /// What one slot needs now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
     pub(crate) actions: Vec<Action>,
     pub(crate) reason: Option<Reason>,
+    /// What a node that is verified waits for.
+    pub(crate) waits: Vec<Reason>,
+    /// What has to be asked to verify it.
+    pub(crate) questions: Vec<(Question, BlockerRule)>,
     pub(crate) wakes: Vec<Timestamp>,
 }
 
@@ -33,7 +38,7 @@ impl Held {
         Self {
             actions: vec![action],
             reason: Some(reason),
-            wakes: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -217,7 +222,7 @@ fn granted(
         Phase::Draining => refusal().map_or_else(|| Held::because(Reason::Draining), call_off),
         Phase::Drained => refusal().map_or_else(|| drained(node, lease, fence, now), call_off),
         Phase::Rebooting => away(lease, grant, now, Reason::Rebooting),
-        Phase::Rebooted => rebooted(node, lease, grant, now),
+        Phase::Rebooted => rebooted(snapshot, node, lease, grant, now),
     }
 }
 
@@ -285,6 +290,7 @@ fn waiting_for_agent(node: &NodeView, lease: &RebootLease, grant: &Grant) -> Hel
         actions,
         reason: Some(Reason::Granted),
         wakes: vec![deadline],
+        ..Held::default()
     }
 }
 
@@ -340,9 +346,16 @@ fn away(lease: &RebootLease, grant: &Grant, now: Timestamp, reason: Reason) -> H
     }
 }
 
-fn rebooted(node: &NodeView, lease: &RebootLease, grant: &Grant, now: Timestamp) -> Held {
+fn rebooted(
+    snapshot: &Snapshot,
+    node: &NodeView,
+    lease: &RebootLease,
+    grant: &Grant,
+    now: Timestamp,
+) -> Held {
     let mut held = away(lease, grant, now, Reason::Verifying);
-    match verify::judge(lease, node, now) {
+    held.questions = verify::questions(lease, node, now);
+    match verify::judge(lease, node, &snapshot.blockers, now) {
         Conclusion::Complete | Conclusion::Fail(_) => {
             held.actions.push(Action::Conclude {
                 node: node.name.clone(),
@@ -351,6 +364,12 @@ fn rebooted(node: &NodeView, lease: &RebootLease, grant: &Grant, now: Timestamp)
             held.reason = Some(Reason::Verifying);
         }
         Conclusion::Wait { until } => held.wakes.extend(until),
+        // It is back: overdue is something else.
+        Conclusion::Verify { until, waits } => {
+            held.reason = Some(Reason::Verifying);
+            held.waits = waits;
+            held.wakes.extend(until);
+        }
     }
     held
 }

@@ -100,6 +100,7 @@ impl Draft {
         let held = held::step(snapshot, slot, now);
         self.plan.actions.extend(held.actions);
         self.wakes.extend(held.wakes);
+        self.plan.questions.extend(held.questions);
         // A slot of a former node says nothing about the node that has its name now, except that
         // the name is taken until the slot is free.
         let Some(node) = snapshot.nodes.get(&slot.node) else {
@@ -119,7 +120,7 @@ impl Draft {
         let verdict = Verdict {
             policy,
             phase,
-            waiting_for: Vec::new(),
+            waiting_for: held.waits,
             report: stuck
                 || matches!(
                     phase,

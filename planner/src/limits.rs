@@ -16,6 +16,10 @@ pub const BLOCKER_ANSWER_EARLY: SignedDuration = SignedDuration::from_secs(5);
 /// How often a blocker is asked while somebody waits for it.
 pub const BLOCKER_ASKED_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
+/// A query that verifies a node and gets no answer makes the node wait for this long; then the reboot
+/// counts as a failure. Its slot is not held for ever by an address that is wrong.
+pub const VERIFY_QUERY_UNANSWERED: SignedDuration = SignedDuration::from_mins(10);
+
 /// A window must stay open for this long after the second key is turned: the key is valid for 60 s
 /// and the call follows within 60 s, so no reboot starts in a closed window (faults.md S4).
 pub const WINDOW_LEFT_AT_CLEAR: SignedDuration = SignedDuration::from_secs(120);

@@ -314,6 +314,18 @@ pub enum Reason {
     JournalAhead,
     /// Rebooted, and the need is still there.
     Ineffective,
+    /// Rebooted, and pods that ran on the node are not ready again.
+    PodsNotReady {
+        /// One of their owners.
+        owner: String,
+        /// How many of its pods are ready.
+        message: String,
+    },
+    /// Rebooted, and the query of the policy's verification says that something is wrong.
+    VerifyQuery {
+        /// What it says.
+        message: String,
+    },
     /// Rebooted and verified.
     Verified,
     /// Nothing asks for the reboot any more.
@@ -391,6 +403,8 @@ impl Reason {
             Self::AnswerOwed => "AnswerOwed",
             Self::JournalAhead => "JournalAhead",
             Self::Ineffective => "Ineffective",
+            Self::PodsNotReady { .. } => "PodsNotReady",
+            Self::VerifyQuery { .. } => "VerifyQuery",
             Self::Verified => "Verified",
             Self::NoLongerNeeded => "NoLongerNeeded",
             Self::Ended { .. } => "Ended",
@@ -449,6 +463,8 @@ impl Reason {
             | Self::TurnOf { node, .. } => node.clone(),
             Self::NextInLine { after } => after.clone(),
             Self::PodsLeft { example, .. } => example.clone(),
+            Self::PodsNotReady { owner, .. } => owner.clone(),
+            Self::VerifyQuery { .. } => "spec.verify.promql".to_owned(),
             _ => String::new(),
         }
     }

@@ -167,6 +167,12 @@ impl fmt::Display for Reason {
                 f.write_str("the journal on the host knows a later reboot; granted anew with a higher fence")
             }
             Self::Ineffective => f.write_str("rebooted, but the host still asks for a reboot"),
+            Self::PodsNotReady { message, .. } => {
+                write!(f, "rebooted, and pods that ran on the node are not ready again: {message}")
+            }
+            Self::VerifyQuery { message } => {
+                write!(f, "rebooted, and the query of spec.verify.promql does not agree: {message}")
+            }
             Self::Verified => f.write_str("rebooted and verified"),
             Self::NoLongerNeeded => f.write_str("nothing asks for the reboot any more"),
             Self::Ended { message, .. } => f.write_str(message),

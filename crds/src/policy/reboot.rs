@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::blockers::PromqlBlocker;
 use crate::duration::Duration;
 
 /// How the reboot is called.
@@ -59,9 +60,22 @@ pub struct VerifySettings {
     /// again as often as `failure.maxRebootsPerNode` lets it. Default true.
     #[serde(default = "VerifySettings::yes")]
     pub trigger_cleared: bool,
-    /// Time that is waited after all that, before the slot is given back. Default 0s.
+    /// Time that is waited after `nodeReadyFor`, before anything else is judged and the slot can be
+    /// given back. Default 0s.
     #[serde(default)]
     pub settle: Duration,
+    /// The pods that ran on the node when its reboot was granted have to be ready again, on whichever
+    /// node, within this time since the node was back: each of their owners needs as many ready pods
+    /// as it had then, or as many as it wants now, if that is fewer. Else the reboot is a failure
+    /// (`PodsNotReady`). Pods of DaemonSets and Jobs and pods without an owner are not waited for, nor
+    /// is an owner that has been deleted. 0s does not wait for pods. Default 10m.
+    #[serde(default = "VerifySettings::ten_minutes")]
+    pub pods_ready_within: Duration,
+    /// A query that has to have an empty answer once `settle` is over: any series is a failure of the
+    /// reboot (`VerifyQuery`). It is asked only while a node is verified. No answer makes the node
+    /// wait, and is a failure after ten minutes; `onError: Allow` passes over it. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promql: Option<PromqlBlocker>,
 }
 
 impl VerifySettings {
@@ -72,6 +86,10 @@ impl VerifySettings {
     fn one_minute() -> Duration {
         Duration::from_secs(60)
     }
+
+    fn ten_minutes() -> Duration {
+        Duration::from_secs(600)
+    }
 }
 
 impl Default for VerifySettings {
@@ -80,6 +98,8 @@ impl Default for VerifySettings {
             node_ready_for: Self::one_minute(),
             trigger_cleared: Self::yes(),
             settle: Duration::default(),
+            pods_ready_within: Self::ten_minutes(),
+            promql: None,
         }
     }
 }

@@ -113,6 +113,7 @@ fn grant(fence: i64, now: Timestamp) -> Grant {
         drain: DrainSettings::default(),
         reboot: RebootSettings::default(),
         verify: VerifySettings::default(),
+        workloads: Vec::new(),
         request: None,
     }
 }

@@ -25,9 +25,11 @@ pub(super) async fn conclude(ctx: &Context, (name, fence): (&str, i64)) -> Resul
         return skip("the node is another one");
     }
     let now = clock::wall();
-    let (phase, reason) = match judge(&lease, &view, now) {
+    let answers = ctx.blockers.answers();
+    let (phase, reason) = match judge(&lease, &view, &answers, now) {
         Conclusion::Complete => (Phase::Completed, Reason::Verified),
         Conclusion::Fail(reason) => (Phase::Failed, reason),
+        Conclusion::Verify { .. } => return skip("what has to hold is not known to hold"),
         Conclusion::Wait { .. } => return skip("the node has not been Ready for long enough"),
     };
     ctx.patch_status(name, &patch::enter(&lease, phase, &reason, now))

@@ -5,13 +5,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use slipway_api::lease::Grant;
 use slipway_api::policy::Mode;
-use slipway_api::{Phase, RebootLease, RebootLedger};
+use slipway_api::{Phase, RebootLease, RebootLedger, Workload};
 use slipway_client::call::CallError;
 use slipway_client::{chain, clock};
 use slipway_planner::limits::{NOT_AFTER_MARGIN, NOT_AFTER_WITHOUT_LIMIT};
 use slipway_planner::{GrantRequest, PolicyView, Reason, Snapshot, budget};
 
 use super::{Context, Done, ledger, patch, skip};
+use crate::blockers::workloads;
 use crate::observe::read;
 
 /// Grants a reboot.
@@ -20,6 +21,8 @@ pub(super) async fn grant(
     snapshot: &Snapshot,
     request: &GrantRequest,
 ) -> Result<Done, CallError> {
+    // Before everything that the grant rests on: this takes a while where there are many owners.
+    let workloads = workloads_on(ctx, request).await?;
     let Some(lease) = read::lease(&ctx.client, &request.node).await? else {
         return skip("there is no lease");
     };
@@ -62,12 +65,12 @@ pub(super) async fn grant(
     }
     // The version is the one read before the append: whatever happened to the lease since makes
     // this fail, and the slot is voided by a later pass.
-    let written = ctx
-        .patch_spec(
-            &request.node,
-            &patch::grant(&lease, &settings(request, fence, now)),
-        )
-        .await?;
+    let granted = Grant {
+        workloads,
+        ..settings(request, fence, now)
+    };
+    let body = patch::grant(&lease, &granted);
+    let written = ctx.patch_spec(&request.node, &body).await?;
     tracing::info!(
         node = request.node,
         policy = request.policy.name,
@@ -76,6 +79,14 @@ pub(super) async fn grant(
     );
     show(ctx, &written, now).await;
     Ok(Done::Applied)
+}
+
+/// The owners of the pods on the node, if they are waited for after the reboot.
+async fn workloads_on(ctx: &Context, request: &GrantRequest) -> Result<Vec<Workload>, CallError> {
+    if request.verify.pods_ready_within.is_zero() {
+        return Ok(Vec::new());
+    }
+    workloads::on_node(&ctx.client, &ctx.namespace, &request.node).await
 }
 
 /// Why the lease cannot take a grant now.
@@ -140,6 +151,7 @@ fn settings(request: &GrantRequest, fence: i64, now: Timestamp) -> Grant {
         drain: request.drain.clone(),
         reboot: request.reboot.clone(),
         verify: request.verify.clone(),
+        workloads: Vec::new(),
         request: request.request.clone(),
     }
 }

@@ -313,6 +313,7 @@ mod tests {
             drain: slipway_api::policy::DrainSettings::default(),
             reboot: slipway_api::policy::RebootSettings::default(),
             verify: slipway_api::policy::VerifySettings::default(),
+            workloads: Vec::new(),
             request: None,
         };
         let patch = demand(&lease, &granted, &Reason::AnswerOwed);

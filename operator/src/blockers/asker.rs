@@ -13,7 +13,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{Id, JoinSet};
 
 use super::fetch::{AllowedUrl, Fetcher};
-use super::{Blockers, Key, Trouble, alertmanager, answered, http, pods, prometheus, promql};
+use super::{
+    Blockers, Key, Trouble, alertmanager, answered, http, pods, prometheus, promql, workloads,
+};
 use crate::metrics::Metrics;
 
 /// Questions at once: each may hold an answer of 1 MiB.
@@ -154,6 +156,7 @@ impl Inner {
             } => alertmanager::ask(&self.fetcher, endpoint, matchers, alerts).await,
             Probe::Pods(blocker) => pods::ask(&self.client, blocker).await,
             Probe::Http { endpoint } => http::ask(&self.fetcher, endpoint).await,
+            Probe::Workloads(workloads) => workloads::ask(&self.client, workloads).await,
             Probe::Nodes { .. } => Err(Trouble::new("nodes are watched, not asked about")),
         }
     }

@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) snapshot: Snapshot,
     pub(crate) now: Timestamp,
     pub(crate) boots: BTreeMap<String, u32>,
+    /// The owners of pods that every grant finds on its node.
+    pub(crate) workloads: Vec<slipway_api::Workload>,
     uids: u32,
 }
 
@@ -44,6 +46,7 @@ impl World {
             snapshot: Snapshot::default(),
             now: NOON.parse().unwrap(),
             boots: BTreeMap::new(),
+            workloads: Vec::new(),
             uids: 0,
         };
         world.snapshot.ledger = LedgerState::Present(Box::new(RebootLedger {
@@ -260,10 +263,12 @@ impl World {
             Action::Clear { node, fence } => self.turn_second_key(node, *fence),
             Action::Conclude { node, .. } => {
                 let view = self.node(node).clone();
-                match verify::judge(self.lease(node), &view, now) {
+                match verify::judge(self.lease(node), &view, &self.snapshot.blockers, now) {
                     Conclusion::Complete => self.enter(node, Phase::Completed, "Verified"),
                     Conclusion::Fail(reason) => self.enter(node, Phase::Failed, reason.code()),
-                    Conclusion::Wait { .. } => panic!("concluded too early"),
+                    Conclusion::Wait { .. } | Conclusion::Verify { .. } => {
+                        panic!("concluded too early")
+                    }
                 }
             }
             Action::FreeSlot { slot, because } => {
@@ -361,6 +366,7 @@ impl World {
             drain: request.drain.clone(),
             reboot: request.reboot.clone(),
             verify: request.verify.clone(),
+            workloads: self.workloads.clone(),
             request: request.request.clone(),
         });
     }
@@ -403,6 +409,7 @@ impl World {
             drain: slipway_api::policy::DrainSettings::default(),
             reboot: slipway_api::policy::RebootSettings::default(),
             verify: slipway_api::policy::VerifySettings::default(),
+            workloads: Vec::new(),
             request: None,
         });
         lease.spec.revoke = Some(Revoke {

@@ -175,11 +175,13 @@ fn advise(snapshot: &Snapshot, actions: &[Action], id: NodeId, node: &Seen) -> A
     let judged = snapshot.leases.get(&name).zip(snapshot.nodes.get(&name));
     advice.conclusion = judged
         .filter(|(lease, _)| lease.phase() == Phase::Rebooted)
-        .and_then(|(lease, view)| match verify::judge(lease, view, NOW) {
-            Conclusion::Complete => Some(true),
-            Conclusion::Fail(_) => Some(false),
-            Conclusion::Wait { .. } => None,
-        });
+        .and_then(
+            |(lease, view)| match verify::judge(lease, view, &snapshot.blockers, NOW) {
+                Conclusion::Complete => Some(true),
+                Conclusion::Fail(_) => Some(false),
+                Conclusion::Wait { .. } | Conclusion::Verify { .. } => None,
+            },
+        );
     advice
 }
 

@@ -149,6 +149,21 @@ pub static KINDS: &[Kind] = &[
         ..plain("apps", "daemonsets", "DaemonSet")
     },
     Kind {
+        status: true,
+        generation: true,
+        ..plain("apps", "replicasets", "ReplicaSet")
+    },
+    Kind {
+        status: true,
+        generation: true,
+        ..plain("apps", "statefulsets", "StatefulSet")
+    },
+    Kind {
+        status: true,
+        generation: true,
+        ..plain("", "replicationcontrollers", "ReplicationController")
+    },
+    Kind {
         namespaced: false,
         status: true,
         ..plain("storage.k8s.io", "volumeattachments", "VolumeAttachment")

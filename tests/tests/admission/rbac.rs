@@ -21,9 +21,12 @@ slipway-operator everywhere admissionregistration.k8s.io/validatingadmissionpoli
 slipway-operator everywhere apiextensions.k8s.io/customresourcedefinitions[rebootleases.slipway.dev]: get
 slipway-operator everywhere apiextensions.k8s.io/customresourcedefinitions[rebootledgers.slipway.dev]: get
 slipway-operator everywhere apiextensions.k8s.io/customresourcedefinitions[rebootpolicies.slipway.dev]: get
+slipway-operator everywhere apps/replicasets: get
+slipway-operator everywhere apps/statefulsets: get
 slipway-operator everywhere events.k8s.io/events: create patch
 slipway-operator everywhere nodes: get list watch
 slipway-operator everywhere pods: get list watch
+slipway-operator everywhere replicationcontrollers: get
 slipway-operator everywhere slipway.dev/rebootleases/status: patch
 slipway-operator everywhere slipway.dev/rebootleases: create get list patch watch
 slipway-operator everywhere slipway.dev/rebootledgers/status: patch update
