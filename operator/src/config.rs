@@ -31,6 +31,9 @@ pub struct Config {
     /// name, which is the pod's, and the process ID.
     #[arg(long, env = "SLIPWAY_IDENTITY")]
     pub identity: Option<String>,
+    /// Node that this replica runs on: it goes last while this replica leads. Default: not known.
+    #[arg(long, env = "SLIPWAY_NODE_NAME")]
+    pub node_name: Option<String>,
     /// Address of /metrics, /healthz and /readyz.
     #[arg(long, env = "SLIPWAY_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,

@@ -173,14 +173,17 @@ pub(crate) struct Observer {
     blockers: Blockers,
     metrics: Metrics,
     gone: Gone,
+    own_node: Option<String>,
 }
 
 impl Observer {
+    /// `own_node` is the node that this process runs on, if that is known.
     pub(crate) fn new(
         client: Client,
         watches: Watches,
         blockers: Blockers,
         metrics: Metrics,
+        own_node: Option<String>,
     ) -> Self {
         Self {
             client,
@@ -188,6 +191,7 @@ impl Observer {
             blockers,
             metrics,
             gone: Gone::default(),
+            own_node,
         }
     }
 
@@ -199,6 +203,8 @@ impl Observer {
         let mut snapshot = Snapshot {
             gaps: self.watches.stale(),
             blockers: self.blockers.answers(),
+            // Only the leader passes.
+            leader_node: self.own_node.clone(),
             ..Snapshot::default()
         };
         snapshot.gaps.extend(self.watches.admission.gaps());

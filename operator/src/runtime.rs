@@ -118,7 +118,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             blockers: blockers.clone(),
             metrics: metrics.clone(),
         },
-        observer: Observer::new(api, watches, blockers, metrics),
+        observer: Observer::new(api, watches, blockers, metrics, config.node_name.clone()),
         reporter: Reporter::new(events),
         wake,
         beat,
