@@ -34,11 +34,13 @@ const WARNINGS: &[&str] = &[
     "JournalAhead",
     "NotRebooted",
     "PodsBlocked",
+    "PodsNotReady",
     "PolicyConflict",
     "PolicyInvalid",
     "RebootRefused",
     "Stuck",
     "TooManyReboots",
+    "VerifyQuery",
     "Voided",
 ];
 
@@ -85,7 +87,11 @@ impl Notice {
         Self {
             regarding: reference(&group, "RebootPolicy", &policy.name, &policy.uid),
             warning: bad,
-            reason: condition.reason.clone(),
+            reason: match condition.type_.as_str() {
+                // `Open` alone says nothing where events of many kinds are listed.
+                "BreakerOpen" => format!("Breaker{}", condition.reason),
+                _ => condition.reason.clone(),
+            },
             action: condition.type_.clone(),
             note: condition.message.clone(),
         }
@@ -227,6 +233,30 @@ mod tests {
         assert!(Notice::node("n", "u", Phase::Failed, "Vetoed", "").warning);
         assert!(Notice::node("n", "u", Phase::Rebooting, "Stuck", "").warning);
         assert!(!Notice::node("n", "u", Phase::Draining, "Draining", "").warning);
+    }
+
+    #[test]
+    fn a_breaker_that_opens_or_closes_is_told_by_name() {
+        let view: slipway_api::RebootPolicy = serde_json::from_value(serde_json::json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "RebootPolicy",
+            "metadata": {"name": "p", "uid": "u"}, "spec": {"nodeSelector": {}},
+        }))
+        .unwrap();
+        let view = slipway_planner::objects::policy_view(&view);
+        let told = |status: &str, reason: &str| {
+            let condition = serde_json::from_value(serde_json::json!({
+                "type": "BreakerOpen", "status": status, "reason": reason, "message": "m",
+                "lastTransitionTime": "2026-11-24T12:00:00Z",
+            }));
+            let notice = Notice::policy(&view, &condition.unwrap());
+            (notice.reason, notice.warning)
+        };
+        assert_eq!(told("True", "Open"), ("BreakerOpen".to_owned(), true));
+        assert_eq!(
+            told("True", "HalfOpen"),
+            ("BreakerHalfOpen".to_owned(), true)
+        );
+        assert_eq!(told("False", "Closed"), ("BreakerClosed".to_owned(), false));
     }
 
     #[test]

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use slipway_api::ledger::{POLICIES_MAX, SLOTS_MAX};
-use slipway_api::{PolicyRecord, RebootLease, RebootLedgerStatus, Slot};
+use slipway_api::lease::Outcome;
+use slipway_api::ledger::{FAILURES_MAX, POLICIES_MAX, SLOTS_MAX};
+use slipway_api::{Failure, Phase, PolicyRecord, RebootLease, RebootLedgerStatus, Slot};
 
+use crate::backoff;
+use crate::breaker;
 use crate::limits::REBUILT_LEDGER_WAITS;
 use crate::snapshot::{CordonState, NodeView, Snapshot};
 
@@ -39,22 +42,53 @@ pub fn initial(snapshot: &Snapshot, now: Timestamp) -> RebootLedgerStatus {
     }
 }
 
-/// What leases still tell of each policy: when it last granted. The rest is forgotten, which makes
-/// it slower, never faster: a rollout begins anew with its first nodes.
+/// What leases still tell of each policy: when it last granted, and which reboots have failed. The
+/// rest is forgotten, which makes it slower, never faster: a rollout begins anew with its first
+/// nodes, and a breaker that a success had closed may be open again.
 fn records(snapshot: &Snapshot) -> Vec<PolicyRecord> {
-    let mut last: BTreeMap<&str, Timestamp> = BTreeMap::new();
-    for lease in snapshot.leases.values() {
-        if let (Some(policy), Some(grant)) = (&lease.spec.policy, &lease.spec.grant) {
-            let entry = last.entry(&policy.uid).or_insert(grant.granted_at.0);
-            *entry = (*entry).max(grant.granted_at.0);
-        }
+    let mut records: BTreeMap<&str, PolicyRecord> = BTreeMap::new();
+    for (node, lease) in &snapshot.leases {
+        let (Some(policy), Some(grant)) = (&lease.spec.policy, &lease.spec.grant) else {
+            continue;
+        };
+        let record = records.entry(&policy.uid).or_default();
+        let last = record.last_grant_at.as_ref().map(|last| last.0);
+        record.last_grant_at =
+            Some(Time(last.map_or(grant.granted_at.0, |last| {
+                last.max(grant.granted_at.0)
+            })));
+        record.failures.extend(last_failure(node, lease));
     }
-    let records = last.into_iter().map(|(uid, at)| PolicyRecord {
-        uid: uid.to_owned(),
-        last_grant_at: Some(Time(at)),
-        ..PolicyRecord::default()
+    let records = records.into_iter().map(|(uid, mut record)| {
+        uid.clone_into(&mut record.uid);
+        record.failures.sort_by_key(|failure| failure.at.0);
+        let surplus = record.failures.len().saturating_sub(FAILURES_MAX);
+        record.failures.drain(..surplus);
+        record
     });
     records.take(POLICIES_MAX).collect()
+}
+
+/// The node's newest failure that counts for the breaker, if its lease tells of one.
+fn last_failure(node: &str, lease: &RebootLease) -> Option<Failure> {
+    let status = lease.status.as_ref()?;
+    let present = backoff::ended_at(lease).map(|at| Outcome {
+        fence: status.fence,
+        phase: status.phase,
+        reason: status.reason.clone(),
+        at: Time(at),
+    });
+    present
+        .iter()
+        .chain(&status.history)
+        .filter(|outcome| outcome.phase == Phase::Failed && breaker::counts(&outcome.reason))
+        .max_by_key(|outcome| outcome.at.0)
+        .map(|outcome| Failure {
+            node: node.to_owned(),
+            fence: outcome.fence,
+            at: outcome.at.clone(),
+            reason: outcome.reason.clone(),
+        })
 }
 
 /// When a rebuilt ledger starts to grant.

@@ -95,6 +95,35 @@ fn f107_the_breaker_is_decided_in_the_ledger_that_is_written() {
 }
 
 #[test]
+fn q16_a_rebuilt_ledger_knows_the_failures_that_leases_tell_of() {
+    let mut world = failing(ALL, &["a", "b", "c"], 2);
+    // One of them waits again: its failure is in the history now.
+    let lease = world.lease_mut("a");
+    let status = lease.status.as_mut().unwrap();
+    let at = status.transitions.last().unwrap().at.0;
+    status.history = vec![slipway_api::lease::Outcome {
+        fence: status.fence,
+        phase: status.phase,
+        reason: status.reason.clone(),
+        at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at),
+    }];
+    world.enter("a", Phase::Pending, "");
+    world.snapshot.ledger = slipway_planner::LedgerState::Missing;
+    world.pass();
+    let record = world.ledger_mut().status.clone().unwrap().policies[0].clone();
+    let nodes: Vec<&str> = record
+        .failures
+        .iter()
+        .map(|one| one.node.as_str())
+        .collect();
+    assert_eq!(nodes, ["a", "b"]);
+    world.wait(121);
+    let plan = world.settle();
+    assert_eq!(code(&plan, "c"), "BreakerOpen");
+    assert!(world.slots().is_empty());
+}
+
+#[test]
 fn an_open_breaker_lets_one_node_try_alone_and_its_success_closes_it() {
     let spec = "{nodeSelector: {}, budget: {maxUnavailable: 3}, verify: {nodeReadyFor: 10s}, failure: {backoff: 1h}}";
     let mut world = World::new()
