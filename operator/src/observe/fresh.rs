@@ -11,7 +11,7 @@ use slipway_api::{Phase, RebootLease, drain_filter, names};
 use slipway_client::call::{CallError, bounded};
 use slipway_client::{clock, server_time};
 use slipway_planner::govern::governance;
-use slipway_planner::{Gap, LedgerState, Snapshot, objects};
+use slipway_planner::{Gap, LedgerState, NodeView, Snapshot, objects};
 
 use crate::apply::Context;
 
@@ -21,7 +21,7 @@ use super::{clock_gap, read};
 #[derive(Debug)]
 pub(crate) struct Evidence {
     /// The pass's snapshot with everything that may decide replaced by what was just read. The
-    /// other nodes are as the watch shows them: they only size the budget.
+    /// nodes that were not are as the watch shows them: they only size the budget.
     pub(crate) snapshot: Snapshot,
     /// The lease that the key will be written to, with the version to swap against.
     pub(crate) lease: RebootLease,
@@ -90,23 +90,24 @@ fn ask_blockers(
     at
 }
 
-/// The target, and the control plane: whether the others of it are Ready decides (faults.md S8).
+/// The target, and every other node whose health decides: the control plane (faults.md S8), the
+/// target's quorum groups, or everybody where a policy counts nodes that are not Ready.
 async fn read_nodes(client: &Client, snapshot: &mut Snapshot, name: &str) -> Result<(), CallError> {
     let api: Api<Node> = Api::all(client.clone());
-    let everybody = blocked_by_nodes(snapshot);
-    let (what, params) = if everybody {
-        ("list the nodes", ListParams::default())
-    } else {
-        let labelled = ListParams::default().labels(names::LABEL_CONTROL_PLANE);
-        ("list the control plane", labelled)
-    };
-    let listed = bounded(what, api.list(&params)).await?;
-    snapshot
-        .nodes
-        .retain(|_, node| !everybody && !node.is_control_plane());
-    for node in listed.items {
-        let view = objects::node(node);
-        snapshot.nodes.insert(view.name.clone(), view);
+    for selection in decisive(snapshot, name) {
+        let params = match &selection {
+            Some(label) => ListParams::default().labels(label),
+            None => ListParams::default(),
+        };
+        let listed = bounded("list the nodes that decide", api.list(&params)).await?;
+        // Those that have left the selection are gone from it here too.
+        snapshot
+            .nodes
+            .retain(|_, node| selection.as_ref().is_some_and(|label| !has(node, label)));
+        for node in listed.items {
+            let view = objects::node(node);
+            snapshot.nodes.insert(view.name.clone(), view);
+        }
     }
     match read::node(client, name).await? {
         Some(node) => snapshot.nodes.insert(name.to_owned(), objects::node(node)),
@@ -115,10 +116,34 @@ async fn read_nodes(client: &Client, snapshot: &mut Snapshot, name: &str) -> Res
     Ok(())
 }
 
-/// True where a policy counts other nodes that are not Ready: then all of them are read.
-fn blocked_by_nodes(snapshot: &Snapshot) -> bool {
-    let mut policies = snapshot.policies.iter();
-    policies.any(|policy| policy.spec.blockers.iter().any(|one| one.nodes.is_some()))
+/// Which nodes have to be read afresh, by label; `None` for all.
+fn decisive(snapshot: &Snapshot, name: &str) -> Vec<Option<String>> {
+    let mut blockers = snapshot.policies.iter().flat_map(|one| &one.spec.blockers);
+    if blockers.any(|one| one.nodes.is_some()) {
+        return vec![None];
+    }
+    let labels = snapshot.nodes.get(name).map(|node| &node.labels);
+    let keys = snapshot
+        .policies
+        .iter()
+        .filter_map(|policy| policy.spec.budget.quorum_label.as_deref());
+    let mut groups: Vec<String> = keys
+        .filter_map(|key| Some(format!("{key}={}", labels?.get(key)?)))
+        .collect();
+    groups.sort();
+    groups.dedup();
+    std::iter::once(names::LABEL_CONTROL_PLANE.to_owned())
+        .chain(groups)
+        .map(Some)
+        .collect()
+}
+
+/// True when the node has a label, written `key` or `key=value`.
+fn has(node: &NodeView, label: &str) -> bool {
+    match label.split_once('=') {
+        Some((key, value)) => node.labels.get(key).is_some_and(|one| one == value),
+        None => node.labels.contains_key(label),
+    }
 }
 
 /// The operator's own look at the pods: an agent's word is not proof (faults.md F83).
@@ -147,4 +172,46 @@ fn pod_name(pod: &Pod) -> String {
         part(&pod.metadata.namespace),
         part(&pod.metadata.name)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn snapshot(spec: &Value) -> Snapshot {
+        let policy = serde_json::from_value(json!({
+            "apiVersion": "slipway.dev/v1alpha1", "kind": "RebootPolicy",
+            "metadata": {"name": "p", "uid": "p"}, "spec": spec,
+        }))
+        .unwrap();
+        let mut snapshot = Snapshot {
+            policies: vec![objects::policy_view(&policy)],
+            ..Snapshot::default()
+        };
+        for (name, group) in [("a", "etcd-1"), ("b", "etcd-1"), ("c", "etcd-2")] {
+            let view = NodeView {
+                name: name.to_owned(),
+                labels: [("quorum".to_owned(), group.to_owned())].into(),
+                ..NodeView::default()
+            };
+            snapshot.nodes.insert(name.to_owned(), view);
+        }
+        snapshot
+    }
+
+    #[test]
+    fn s8_the_control_plane_and_the_members_of_the_nodes_quorum_group_are_read_again() {
+        let control_plane = Some(names::LABEL_CONTROL_PLANE.to_owned());
+        let plain = snapshot(&json!({"nodeSelector": {}}));
+        assert_eq!(decisive(&plain, "a"), vec![control_plane.clone()]);
+        let spec = json!({"nodeSelector": {}, "budget": {"quorumLabel": "quorum"}});
+        let group = Some("quorum=etcd-1".to_owned());
+        let grouped = snapshot(&spec);
+        assert_eq!(decisive(&grouped, "a"), [control_plane, group]);
+        assert!(has(&grouped.nodes["b"], "quorum=etcd-1"));
+        assert!(!has(&grouped.nodes["c"], "quorum=etcd-1"));
+        let spec = json!({"nodeSelector": {}, "blockers": [{"name": "fleet", "nodes": {}}]});
+        assert_eq!(decisive(&snapshot(&spec), "a"), [None]);
+    }
 }
