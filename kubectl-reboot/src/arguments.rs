@@ -1,12 +1,16 @@
 //! The command line, in the words that users of kubectl know.
 
+pub(crate) mod write;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
 use slipway_api::names;
 
-/// See when nodes will be rebooted and why they are not, and pause it all.
+use write::{ApproveVerb, HoldVerb, NowVerb, PauseVerb, ReleaseVerb, UnholdVerb};
+
+/// See when nodes will be rebooted and why they are not; approve, ask for, hold and pause reboots.
 #[derive(Parser, Debug)]
 #[command(
     name = "kubectl reboot",
@@ -51,10 +55,41 @@ pub(crate) enum Verb {
     Explain(ExplainVerb),
     /// Show every reboot under way or recorded, and every policy.
     Status(StatusVerb),
+    /// Approve the reboot that a node waits for, where its policy has `mode: Approve`.
+    #[command(after_help = "Examples:
+  kubectl reboot approve worker-1
+  kubectl reboot approve -l topology.kubernetes.io/zone=a --dry-run=server
+  kubectl reboot approve --all
+
+An approval counts for one attempt at the present need, never for the next one.")]
+    Approve(ApproveVerb),
     /// Pause policies, or everything.
     Pause(PauseVerb),
     /// Undo a pause.
     Resume(PauseVerb),
+    /// Keep nodes from being rebooted until `unhold`; a drain under way is undone.
+    #[command(after_help = "Example:
+  kubectl reboot hold worker-1 --reason 'debugging the disk'
+
+It stays whatever asks for a reboot. It does not call back a reboot that has been committed.")]
+    Hold(HoldVerb),
+    /// Undo a hold.
+    Unhold(UnholdVerb),
+    /// Ask for a reboot of nodes now, also when nothing on the host asks.
+    #[command(after_help = "Examples:
+  kubectl reboot now worker-1 --reason 'new firmware'
+  kubectl reboot now worker-1 --reason 'new firmware' --override window,order,budget
+
+The node is drained first, as always. Budget and breaker apply unless they are named. Pauses,
+holds, control-plane rules, blockers, maxRebootsPerNode and mode Observe always apply.")]
+    Now(NowVerb),
+    /// Give up a reboot that does not end by itself, and give its slot back. Dangerous.
+    #[command(after_help = "Example:
+  kubectl reboot release worker-1 --fence 17 --reason 'the machine is scrapped'
+
+The reboot counts as failed. Where the machine is still going down, another node may go down
+beside it, beyond the budget: be sure that it is up and stays up, or that it is gone for good.")]
+    Release(ReleaseVerb),
 }
 
 #[derive(Args, Debug)]
@@ -72,9 +107,10 @@ pub(crate) struct PlanVerb {
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t = PlanOutput::Table)]
     pub(crate) output: PlanOutput,
-    /// The time zone of the table and the timeline.
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
-    pub(crate) time_zone: TimeZone,
+    /// The time zone of what is printed; default that of the policies' schedules, or UTC where
+    /// they differ.
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    pub(crate) time_zone: Option<TimeZone>,
 }
 
 #[derive(Args, Debug)]
@@ -84,9 +120,10 @@ pub(crate) struct ExplainVerb {
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t = TextOutput::Text)]
     pub(crate) output: TextOutput,
-    /// The time zone of what is printed.
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
-    pub(crate) time_zone: TimeZone,
+    /// The time zone of what is printed; default that of the policies' schedules, or UTC where
+    /// they differ.
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    pub(crate) time_zone: Option<TimeZone>,
 }
 
 #[derive(Args, Debug)]
@@ -100,17 +137,6 @@ pub(crate) struct StatusVerb {
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t = TableOutput::Table)]
     pub(crate) output: TableOutput,
-}
-
-#[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
-pub(crate) struct PauseVerb {
-    /// The policies.
-    #[arg(value_name = "POLICY")]
-    pub(crate) policies: Vec<String>,
-    /// Everything: no policy grants anything, and nodes that are draining are uncordoned again.
-    #[arg(long)]
-    pub(crate) all: bool,
 }
 
 /// How a plan is printed.
@@ -167,6 +193,15 @@ mod tests {
             ("kubectl-reboot status -w -o wide", 0),
             ("kubectl-reboot pause --all", 0),
             ("kubectl-reboot resume a b", 0),
+            ("kubectl-reboot pause -l team=a -o name", 0),
+            ("kubectl-reboot approve n1 n2 --dry-run=server", 0),
+            ("kubectl-reboot approve --all --dry-run -o yaml", 0),
+            ("kubectl-reboot approve -l a=b --withdraw", 0),
+            ("kubectl-reboot hold n1 --reason x --resource-version 7", 0),
+            ("kubectl-reboot unhold n1 -o json", 0),
+            ("kubectl-reboot now n1 --reason x --override budget", 0),
+            ("kubectl-reboot now n1 --withdraw", 0),
+            ("kubectl-reboot release n1 --fence 3 --reason x -y", 0),
             ("kubectl-reboot --help", 0),
             ("kubectl-reboot", 2),
             ("kubectl-reboot pause", 2),
@@ -175,6 +210,18 @@ mod tests {
             ("kubectl-reboot plan -o csv", 2),
             ("kubectl-reboot plan --time-zone Mars/Olympus", 2),
             ("kubectl-reboot destroy", 2),
+            ("kubectl-reboot approve", 2),
+            ("kubectl-reboot approve n1 --all", 2),
+            ("kubectl-reboot approve n1 --dry-run=maybe", 2),
+            ("kubectl-reboot hold n1", 2),
+            ("kubectl-reboot hold --reason x", 2),
+            ("kubectl-reboot now n1", 2),
+            ("kubectl-reboot now n1 --reason x --override all", 2),
+            ("kubectl-reboot now n1 --withdraw --reason x", 2),
+            ("kubectl-reboot release n1 --reason x", 2),
+            ("kubectl-reboot release n1 --fence 3", 2),
+            ("kubectl-reboot release n1 --fence 0 --reason x", 2),
+            ("kubectl-reboot release n1 n2 --fence 3 --reason x", 2),
         ] {
             assert_eq!(code(line), expected, "{line}");
         }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io::Write;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource};
@@ -41,9 +42,7 @@ pub(crate) async fn snapshot(client: &Client, connection: &Connection) -> Result
     let ledgers: Vec<RebootLedger> =
         list(client, "list the ledgers", "RebootLedger", &mut gaps).await?;
     let nodes: Vec<Node> = list(client, "list the nodes", "Node", &mut gaps).await?;
-    let ledger = ledgers
-        .into_iter()
-        .find(|ledger| ledger.metadata.name.as_deref() == Some(names::LEDGER_NAME));
+    let ledger = ledgers.into_iter().find(is_the_ledger);
     let nodes: BTreeMap<_, _> = nodes
         .into_iter()
         .map(objects::node)
@@ -68,6 +67,55 @@ pub(crate) async fn snapshot(client: &Client, connection: &Connection) -> Result
         nodes,
         ..Snapshot::default()
     })
+}
+
+/// What the status of everything rests on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// By name.
+    pub(crate) policies: Vec<RebootPolicy>,
+    /// By name.
+    pub(crate) leases: Vec<RebootLease>,
+    pub(crate) ledger: Option<RebootLedger>,
+    /// Labels of nodes by name, where they were asked for.
+    pub(crate) labels: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// Reads policies, leases and the ledger, and the labels of nodes only where somebody selects by
+/// them.
+pub(crate) async fn seen(client: &Client, with_labels: bool) -> Result<Seen> {
+    let mut gaps = Vec::new();
+    let policies = list(client, "list the policies", "RebootPolicy", &mut gaps).await?;
+    let leases = list(client, "list the leases", "RebootLease", &mut gaps).await?;
+    let ledgers: Vec<RebootLedger> =
+        list(client, "list the ledgers", "RebootLedger", &mut gaps).await?;
+    let nodes: Vec<Node> = if with_labels {
+        list(client, "list the nodes", "Node", &mut gaps).await?
+    } else {
+        Vec::new()
+    };
+    Ok(Seen {
+        policies,
+        leases,
+        ledger: ledgers.into_iter().find(is_the_ledger),
+        labels: nodes
+            .into_iter()
+            .map(|node| labels(node.metadata))
+            .collect(),
+    })
+}
+
+/// The one that counts.
+pub(crate) fn is_the_ledger(ledger: &RebootLedger) -> bool {
+    ledger.metadata.name.as_deref() == Some(names::LEDGER_NAME)
+}
+
+/// A node's name and labels.
+pub(crate) fn labels(meta: ObjectMeta) -> (String, BTreeMap<String, String>) {
+    (
+        meta.name.unwrap_or_default(),
+        meta.labels.unwrap_or_default(),
+    )
 }
 
 /// Nodes with a Ready agent. A person who may not see pods is not told that every node lacks one.
@@ -129,86 +177,4 @@ fn missing(error: CallError) -> anyhow::Error {
             .context("Slipway is not installed in this cluster (its CRDs are missing)");
     }
     error.into()
-}
-
-/// Labels that a `-l` asks for, by the API server's own notation.
-pub(crate) fn selector(text: &str) -> Result<Vec<Requirement>> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            requirement(part).with_context(|| format!("failed to read the selector {part:?}"))
-        })
-        .collect()
-}
-
-/// One part of a selector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Requirement {
-    Equals(String, String),
-    Differs(String, String),
-    Exists(String),
-    Absent(String),
-}
-
-fn requirement(part: &str) -> Option<Requirement> {
-    let pair = |separator: &str| {
-        part.split_once(separator)
-            .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
-    };
-    let found = pair("!=")
-        .map(|(key, value)| Requirement::Differs(key, value))
-        .or_else(|| pair("==").map(|(key, value)| Requirement::Equals(key, value)))
-        .or_else(|| pair("=").map(|(key, value)| Requirement::Equals(key, value)))
-        .or_else(|| {
-            part.strip_prefix('!')
-                .map(|key| Requirement::Absent(key.trim().to_owned()))
-        })
-        .unwrap_or_else(|| Requirement::Exists(part.to_owned()));
-    let (Requirement::Equals(key, _)
-    | Requirement::Differs(key, _)
-    | Requirement::Exists(key)
-    | Requirement::Absent(key)) = &found;
-    let readable = !key.is_empty() && !key.contains([' ', '(', ')', '=', '!']);
-    readable.then_some(found)
-}
-
-/// True when the labels are what every part asks for.
-pub(crate) fn matches(parts: &[Requirement], labels: &BTreeMap<String, String>) -> bool {
-    parts.iter().all(|part| match part {
-        Requirement::Equals(key, value) => labels.get(key) == Some(value),
-        Requirement::Differs(key, value) => labels.get(key) != Some(value),
-        Requirement::Exists(key) => labels.contains_key(key),
-        Requirement::Absent(key) => !labels.contains_key(key),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn selectors_are_read_as_kubectl_reads_them() {
-        let labels = BTreeMap::from([("a", "b"), ("x/y", "")].map(|(k, v)| (k.into(), v.into())));
-        for (text, expected) in [
-            ("", true),
-            ("a=b", true),
-            ("a==b", true),
-            ("a=b,x/y", true),
-            ("a!=b", false),
-            ("!a", false),
-            ("!c", true),
-            ("c!=d", true),
-            ("a=c", false),
-        ] {
-            assert_eq!(
-                matches(&selector(text).unwrap(), &labels),
-                expected,
-                "{text}"
-            );
-        }
-        for text in ["=b", "a in (b)", "!"] {
-            assert!(selector(text).is_err(), "{text}");
-        }
-    }
 }

@@ -1,8 +1,12 @@
 //! A plan as people and machines read it: one record per node and policy.
 
+mod compare;
+mod words;
+
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use slipway_api::lease::WaitingFor;
 use slipway_api::policy::Mode;
@@ -11,6 +15,10 @@ use slipway_planner::forecast::{Expected, forecast};
 use slipway_planner::snapshot::Need;
 use slipway_planner::window::Opening;
 use slipway_planner::{Plan, PolicyView, Reason, Snapshot, Verdict, gates, plan};
+
+use words::{Words, domain, words};
+
+pub(crate) use compare::{Before, Change, PolicyBefore, compare};
 
 /// Most edges of windows that are drawn.
 const WINDOWS_MAX: usize = 400;
@@ -25,6 +33,9 @@ pub(crate) struct PlanView {
     pub(crate) policies: Vec<PolicyRow>,
     /// In the order in which they go; those without a date last.
     pub(crate) nodes: Vec<NodeRow>,
+    /// What a file would change, by numbers of nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) change: Option<Change>,
 }
 
 /// One policy.
@@ -45,6 +56,9 @@ pub(crate) struct PolicyRow {
     pub(crate) all_done_by: Option<Timestamp>,
     /// Why the policy cannot be obeyed.
     pub(crate) problem: Option<String>,
+    /// What stood there before the change, where a file makes one; absent for a new policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<PolicyBefore>,
     /// Windows ahead, for the timeline.
     #[serde(skip)]
     pub(crate) windows: Vec<(Timestamp, Timestamp)>,
@@ -60,14 +74,18 @@ pub(crate) struct WindowRow {
 }
 
 /// One node.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeRow {
     pub(crate) name: String,
     pub(crate) policy: Option<String>,
+    /// Its failure domain: by the policy's `budget.perDomain.topologyKey`, else its zone.
+    pub(crate) domain: Option<String>,
     pub(crate) phase: Option<Phase>,
     pub(crate) reason: String,
     pub(crate) message: String,
+    /// What clears the reason.
+    pub(crate) clears: &'static str,
     pub(crate) waiting_for: Vec<WaitingFor>,
     pub(crate) expected: Option<ExpectedRow>,
     /// True where the date holds only once the policy's mode is Automatic.
@@ -84,15 +102,6 @@ pub(crate) struct ExpectedRow {
     pub(crate) from: Timestamp,
     pub(crate) to: Timestamp,
     pub(crate) done_by: Timestamp,
-}
-
-/// A node before the change that a file makes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Before {
-    pub(crate) policy: Option<String>,
-    pub(crate) reason: String,
-    pub(crate) expected: Option<ExpectedRow>,
 }
 
 impl From<Expected> for ExpectedRow {
@@ -141,11 +150,7 @@ pub(crate) fn view(snapshot: &Snapshot, now: Timestamp) -> PlanView {
         };
         key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
     });
-    let end = nodes
-        .iter()
-        .filter_map(|row| row.expected.map(|expected| expected.done_by))
-        .max()
-        .unwrap_or(now);
+    let end = beyond(&nodes, now);
     let policies = snapshot
         .policies
         .iter()
@@ -173,6 +178,7 @@ pub(crate) fn view(snapshot: &Snapshot, now: Timestamp) -> PlanView {
                 window: verdict.opening.map(window),
                 all_done_by: told.all_done_by,
                 problem: verdict.invalid.as_ref().map(ToString::to_string),
+                before: None,
                 windows: windows(policy, now, end),
             })
         })
@@ -185,17 +191,33 @@ pub(crate) fn view(snapshot: &Snapshot, now: Timestamp) -> PlanView {
             .is_some_and(|ledger| ledger.spec.paused),
         policies,
         nodes,
+        change: None,
     }
 }
 
-/// A node is told of when it asks for a reboot or is being rebooted.
+/// The timeline goes on a little behind the last one.
+fn beyond(nodes: &[NodeRow], now: Timestamp) -> Timestamp {
+    let end = nodes
+        .iter()
+        .filter_map(|row| row.expected.map(|expected| expected.done_by))
+        .max()
+        .unwrap_or(now);
+    let length = end.duration_since(now).max(SignedDuration::from_mins(30));
+    end.saturating_add(length / 10).unwrap_or(end)
+}
+
+/// A node is told of when it, or a person, asks for a reboot of it, or when it is being rebooted.
 fn is_told(snapshot: &Snapshot, plan: &Plan, name: &str) -> bool {
     let phase = plan.verdicts.get(name).and_then(|verdict| verdict.phase);
     let asks = snapshot
         .nodes
         .get(name)
         .is_some_and(|node| matches!(node.need, Need::Required { .. } | Need::Unknown { .. }));
-    asks || phase.is_some_and(|phase| phase.is_accepted() || phase == Phase::Granted)
+    let requested = snapshot
+        .leases
+        .get(name)
+        .is_some_and(|lease| lease.open_request().is_some());
+    asks || requested || phase.is_some_and(|phase| phase.is_accepted() || phase == Phase::Granted)
 }
 
 fn node_row(
@@ -212,6 +234,14 @@ fn node_row(
         .filter(|lease| lease.phase().is_accepted())
         .and_then(|lease| lease.status.as_ref())
         .filter(|status| !verdict.report && !status.reason.is_empty());
+    let words = match agents {
+        Some(status) => Words {
+            reason: status.reason.clone(),
+            message: status.message.clone(),
+            clears: "",
+        },
+        None => words(snapshot, name, verdict),
+    };
     let observes = verdict
         .waiting_for
         .iter()
@@ -219,9 +249,11 @@ fn node_row(
     NodeRow {
         name: name.to_owned(),
         policy: verdict.policy.as_ref().map(|policy| policy.name.clone()),
+        domain: domain(snapshot, name, verdict),
         phase: verdict.phase,
-        reason: agents.map_or(report.reason, |status| status.reason.clone()),
-        message: agents.map_or(report.message, |status| status.message.clone()),
+        reason: words.reason,
+        message: words.message,
+        clears: words.clears,
         waiting_for: report.waiting_for,
         if_automatic: observes && expected.is_some(),
         expected,
@@ -267,6 +299,21 @@ fn automatic(snapshot: &Snapshot) -> Snapshot {
     would
 }
 
+/// The time zone of the schedules, where they agree; else UTC.
+pub(crate) fn zone(snapshot: &Snapshot) -> TimeZone {
+    let mut names = snapshot
+        .policies
+        .iter()
+        .map(|policy| &policy.spec.schedule)
+        .filter(|schedule| !schedule.windows.is_empty() || !schedule.freezes.is_empty())
+        .map(|schedule| schedule.time_zone.as_str());
+    let first = names.next();
+    first
+        .filter(|first| names.all(|other| other == *first))
+        .and_then(|name| TimeZone::get(name).ok())
+        .unwrap_or(TimeZone::UTC)
+}
+
 /// The snapshot as if every node asked for a reboot now.
 pub(crate) fn all_needed(snapshot: &Snapshot, now: Timestamp) -> Snapshot {
     let mut needed = snapshot.clone();
@@ -280,29 +327,6 @@ pub(crate) fn all_needed(snapshot: &Snapshot, now: Timestamp) -> Snapshot {
         }
     }
     needed
-}
-
-/// Notes in each row what stood there before.
-pub(crate) fn compare(after: &mut PlanView, before: &PlanView) {
-    let rows: BTreeMap<&str, &NodeRow> = before
-        .nodes
-        .iter()
-        .map(|row| (row.name.as_str(), row))
-        .collect();
-    for row in &mut after.nodes {
-        let Some(old) = rows.get(row.name.as_str()) else {
-            continue;
-        };
-        if (&old.policy, &old.expected, old.if_automatic)
-            != (&row.policy, &row.expected, row.if_automatic)
-        {
-            row.before = Some(Before {
-                policy: old.policy.clone(),
-                reason: old.reason.clone(),
-                expected: old.expected,
-            });
-        }
-    }
 }
 
 /// When a node was last rebooted by us.

@@ -12,6 +12,7 @@ mod spread;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use slipway_api::people::Override;
 use slipway_api::{Phase, RebootLease, Slot};
 
 use crate::action::{GrantRequest, Plan};
@@ -215,6 +216,16 @@ fn candidate(policy: &PolicyView, node: &NodeView, since: Timestamp) -> Candidat
 
 /// Since when a node without a slot waits for its reboot; `None` for one that does not.
 fn waits_since(snapshot: &Snapshot, policy: &PolicyView, node: &NodeView) -> Option<Timestamp> {
+    // A person's request is a need. One that sets the window aside goes when no calendar tells.
+    let lease = snapshot.leases.get(&node.name);
+    let asked = lease.filter(|lease| {
+        let request = lease.open_request();
+        lease.spec.node_uid == node.uid
+            && request.is_some_and(|one| !one.overrides(Override::Window))
+    });
+    if let Some(lease) = asked {
+        return Some(lease.spec.requested_at.0);
+    }
     if gates::need_refusal(Some(policy), node).is_some() {
         return None;
     }
@@ -222,7 +233,7 @@ fn waits_since(snapshot: &Snapshot, policy: &PolicyView, node: &NodeView) -> Opt
         crate::Need::Required { since, .. } => *since,
         _ => return None,
     };
-    let Some(lease) = snapshot.leases.get(&node.name) else {
+    let Some(lease) = lease else {
         return Some(since);
     };
     if lease.spec.node_uid != node.uid {

@@ -93,6 +93,36 @@ fn a_node_that_waits_for_a_person_has_no_date_and_is_counted() {
 }
 
 #[test]
+fn a_node_that_only_a_person_asks_for_has_a_date_too() {
+    let spec = "{nodeSelector: {}, schedule: {windows: [{start: '22:00', end: '23:00'}]}}";
+    let mut world = fleet(1, spec);
+    world.pass();
+    world.node_mut("n00000").need = slipway_planner::snapshot::Need::NotRequired;
+    assert!(look_ahead(&world, minutes(5, 10)).nodes.is_empty());
+    let request = |overrides: &str| {
+        let text = format!("{{afterFence: 0, by: ada, overrides: [{overrides}]}}");
+        serde_yaml::from_str(&text).unwrap()
+    };
+    world.lease_mut("n00000").spec.request = Some(request("Order"));
+    assert_eq!(expected(&world, "n00000").from, at("2026-11-24T22:00:00Z"));
+    // It does not wait for the window, so the window says nothing of it.
+    world.lease_mut("n00000").spec.request = Some(request("Window"));
+    assert!(look_ahead(&world, minutes(5, 10)).nodes.is_empty());
+}
+
+#[test]
+fn a_node_that_goes_on_under_another_policy_than_it_began_frees_its_place_there() {
+    let mut world = fleet(2, "{nodeSelector: {}}");
+    world.pass();
+    world.pass();
+    assert_eq!(world.slots().len(), 1);
+    world.add_policy("q", "{nodeSelector: {}, priority: 10}");
+    let told = look_ahead(&world, minutes(5, 10));
+    assert!(told.nodes.contains_key("n00001"), "{told:?}");
+    assert_eq!(told.policies["q"].never, 0);
+}
+
+#[test]
 fn a_budget_of_nothing_and_a_window_too_short_never_end() {
     for spec in [
         "{nodeSelector: {}, budget: {maxUnavailable: 0}}",

@@ -9,6 +9,7 @@
               person at the terminal where the logs of a failed run are"
 )]
 
+pub mod browser;
 pub mod cache;
 pub mod chart;
 pub mod control_plane;
@@ -16,6 +17,7 @@ pub mod demo;
 pub mod fake_api;
 pub mod images;
 pub mod machines;
+pub mod plugin;
 pub mod process;
 pub mod prometheus;
 pub mod simulated;

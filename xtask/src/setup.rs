@@ -26,6 +26,9 @@ pub(crate) fn everything() -> Result<()> {
     if prometheus_possible()?.is_ok() {
         prometheus()?;
     }
+    if browser_possible()?.is_ok() {
+        browser()?;
+    }
     if machines_possible()?.is_ok() {
         machines()?;
         images()?;
@@ -115,6 +118,24 @@ pub(crate) fn prometheus() -> Result<()> {
         "getting Prometheus and Alertmanager (Debian packages, unpacked into the cache)",
         || run(&mut lab(&["prometheus", "set-up"])),
     )
+}
+
+/// Whether a browser can be had here, or why not.
+pub(crate) fn browser_possible() -> Result<Result<(), String>> {
+    let answer = output(&mut lab(&["browser", "possible"]))?;
+    let reason = answer.trim();
+    Ok(if reason.is_empty() {
+        Ok(())
+    } else {
+        Err(reason.to_owned())
+    })
+}
+
+/// Installs Chromium without its windows, for the timeline.
+pub(crate) fn browser() -> Result<()> {
+    step("getting headless Chromium (Debian packages)", || {
+        run(&mut lab(&["browser", "set-up"]))
+    })
 }
 
 /// Builds the operator and the agent statically, and their images as OCI archives.

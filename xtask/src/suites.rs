@@ -26,6 +26,8 @@ enum Needs {
     ControlPlane,
     /// The Go-built programs, and Debian's packages of Prometheus and Alertmanager.
     Prometheus,
+    /// The Go-built programs, and a browser, which Debian's packages hold.
+    Browser,
     /// Root, Debian and systemd-nspawn.
     Machines,
 }
@@ -150,6 +152,13 @@ const SUITES: &[Suite] = &[
         pace: Pace::Waits,
         commands: || Ok(vec![lab_tests(&["plugin"])]),
     },
+    Suite {
+        name: "timeline",
+        what: "the timeline of kubectl reboot plan in headless Chromium",
+        needs: Needs::Browser,
+        pace: Pace::Waits,
+        commands: || Ok(vec![lab_tests(&["timeline"])]),
+    },
 ];
 
 impl Suite {
@@ -212,6 +221,11 @@ fn prepare(chosen: &[&Suite]) -> Result<BTreeMap<Needs, Outcome>> {
         && let Some(outcome) = hindrance(setup::prometheus_possible(), setup::prometheus)
     {
         hindrances.insert(Needs::Prometheus, outcome);
+    }
+    if needed(Needs::Browser)
+        && let Some(outcome) = hindrance(setup::browser_possible(), setup::browser)
+    {
+        hindrances.insert(Needs::Browser, outcome);
     }
     let machines = || setup::machines().and_then(|()| setup::images().map(|_| ()));
     if needed(Needs::Machines)

@@ -27,6 +27,11 @@ struct Explanation {
     need: String,
     /// What clears each reason, in the order of `waitingFor`.
     clears: Vec<String>,
+    /// What people have written in the lease.
+    people: Vec<String>,
+    /// How the last reboot ended, until the next one begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_reboot_at: Option<jiff::Timestamp>,
     /// Steps of the present reboot.
@@ -44,7 +49,14 @@ pub(crate) async fn run(connection: &Connection, verb: &ExplainVerb) -> Result<(
     };
     let explanation = explain(&snapshot, node, now);
     let text = match verb.output {
-        TextOutput::Text => describe(&explanation, now, &verb.time_zone),
+        TextOutput::Text => {
+            let zone = verb.time_zone.clone();
+            describe(
+                &explanation,
+                now,
+                &zone.unwrap_or_else(|| view::zone(&snapshot)),
+            )
+        }
         TextOutput::Json => output::json(&explanation)?,
         TextOutput::Yaml => output::yaml(&explanation)?,
     };
@@ -81,6 +93,10 @@ fn explain(snapshot: &Snapshot, node: &NodeView, now: jiff::Timestamp) -> Explan
         ready: node.ready,
         unschedulable: node.unschedulable,
         need: need(&node.need),
+        people: lease.map_or_else(Vec::new, people),
+        outcome: status
+            .filter(|status| status.phase.is_terminal())
+            .map(|status| format!("{} ({}): {}", status.phase, status.reason, status.message)),
         last_reboot_at: lease.and_then(last_reboot),
         transitions: status.map_or_else(Vec::new, |status| status.transitions.clone()),
         history: status.map_or_else(Vec::new, |status| status.history.clone()),
@@ -101,6 +117,41 @@ fn need(need: &Need) -> String {
             format!("a reboot, since {since} ({reason}: {message})")
         }
     }
+}
+
+/// Each as a sentence; those that speak of an earlier reboot are left out.
+fn people(lease: &RebootLease) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(hold) = &lease.spec.hold {
+        said.push(format!("held by {}: {}", hold.by, hold.reason));
+    }
+    if let Some(request) = lease.manual() {
+        let overrides: Vec<String> = request
+            .overrides
+            .iter()
+            .map(|one| format!("{one:?}"))
+            .collect();
+        let aside = if overrides.is_empty() {
+            String::new()
+        } else {
+            format!(" (sets aside {})", overrides.join(", "))
+        };
+        said.push(format!(
+            "requested by {}: {}{aside}",
+            request.by, request.reason
+        ));
+    }
+    if let Some(approved) = lease.spec.approved.as_ref().filter(|_| lease.is_approved()) {
+        said.push(format!("approved by {}", approved.by));
+    }
+    let release = lease.spec.release.as_ref();
+    if let Some(release) = release.filter(|one| one.fence >= lease.accepted_fence()) {
+        said.push(format!(
+            "fence {} released by {}: {}",
+            release.fence, release.by, release.reason
+        ));
+    }
+    said
 }
 
 fn pods(lease: &RebootLease) -> Vec<String> {
@@ -144,6 +195,9 @@ fn describe(about: &Explanation, now: jiff::Timestamp, zone: &TimeZone) -> Strin
         };
         lines.push(("Expected", format!("{range}, done by {done}{note}")));
     }
+    if let Some(outcome) = &about.outcome {
+        lines.push(("Outcome", outcome.clone()));
+    }
     if let Some(at) = about.last_reboot_at {
         let ago = times::age(at, now);
         lines.push((
@@ -179,6 +233,7 @@ fn sections(text: &mut String, about: &Explanation, zone: &TimeZone) {
         });
         section(text, "Waiting for", waits);
     }
+    section(text, "People", about.people.iter().cloned());
     section(text, "Pods that have not left", about.drain.iter().cloned());
     let steps = about
         .transitions

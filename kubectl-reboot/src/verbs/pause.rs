@@ -1,67 +1,82 @@
 //! `pause` and `resume`: the brakes of a policy and of everything.
 
-use std::fmt::Debug;
-
-use anyhow::{Context, Result};
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use anyhow::{Context, Result, bail};
+use kube::api::ListParams;
+use kube::{Api, Client};
 use serde_json::json;
 use slipway_api::{RebootLedger, RebootPolicy, names};
 use slipway_client::call::bounded;
 
-use crate::arguments::{Connection, PauseVerb};
-use crate::{cluster, output};
+use crate::arguments::Connection;
+use crate::arguments::write::PauseVerb;
+use crate::cluster;
+use crate::told::{Told, one_version, plain, with_rights};
+use crate::write::{Step, swap};
 
-/// Who writes, as the API server notes it.
-const MANAGER: &str = "kubectl-reboot";
+const RIGHTS: &str = "the verbs get, list and patch on rebootpolicies.slipway.dev, or on \
+rebootledgers.slipway.dev with --all";
 
 pub(crate) async fn run(connection: &Connection, verb: &PauseVerb, paused: bool) -> Result<()> {
     let client = cluster::connect(connection).await?;
-    if verb.all {
-        let is_paused = |ledger: &RebootLedger| ledger.spec.paused;
-        return set(
+    let word = if paused { "paused" } else { "resumed" };
+    let mut told = Told::new(&verb.write, word);
+    if verb.brakes.all {
+        let name = names::LEDGER_NAME;
+        let written = swap(
             &client,
-            "rebootledger",
-            names::LEDGER_NAME,
-            is_paused,
-            paused,
+            name,
+            &verb.write,
+            |found: Option<&RebootLedger>| {
+                let ledger = found
+                    .context("there is no ledger yet; the operator makes it when it starts")?;
+                Ok(step(ledger.spec.paused, paused))
+            },
         )
-        .await
-        .context("failed to reach the ledger, which the operator makes when it starts");
+        .await;
+        told.one::<RebootLedger>(name, with_rights(written, RIGHTS))?;
+        return told.end();
     }
-    for name in &verb.policies {
-        let is_paused = |policy: &RebootPolicy| policy.spec.paused;
-        set(&client, "rebootpolicy", name, is_paused, paused).await?;
+    let policies = with_rights(policies(&client, verb).await, RIGHTS)?;
+    one_version(&verb.write, policies.len())?;
+    for name in &policies {
+        let written = swap(
+            &client,
+            name,
+            &verb.write,
+            |found: Option<&RebootPolicy>| {
+                let policy = found.with_context(|| format!("there is no RebootPolicy {name:?}"))?;
+                Ok(step(policy.spec.paused, paused))
+            },
+        )
+        .await;
+        told.one::<RebootPolicy>(name, with_rights(written, RIGHTS))?;
     }
-    Ok(())
+    told.end()
 }
 
-async fn set<K>(
-    client: &Client,
-    kind: &str,
-    name: &str,
-    is_paused: impl Fn(&K) -> bool,
-    paused: bool,
-) -> Result<()>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    let api: Api<K> = Api::all(client.clone());
-    let present = bounded(&format!("read the {kind} {name}"), api.get(name)).await?;
-    let word = if paused { "paused" } else { "resumed" };
-    if is_paused(&present) == paused {
-        return output::text(&format!(
-            "{kind}.{}/{name} {word} (no change)\n",
-            names::GROUP
-        ));
+fn step<K>(is_paused: bool, paused: bool) -> Step<K> {
+    if is_paused == paused {
+        Step::Nothing
+    } else {
+        Step::Merge(json!({ "spec": { "paused": paused } }))
     }
-    let params = PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PatchParams::default()
+}
+
+async fn policies(client: &Client, verb: &PauseVerb) -> Result<Vec<String>> {
+    let Some(selector) = &verb.brakes.selector else {
+        return Ok(verb.brakes.policies.clone());
     };
-    let patch = Patch::Merge(json!({ "spec": { "paused": paused } }));
-    let what = format!("write the {kind} {name}");
-    bounded(&what, api.patch(name, &params, &patch)).await?;
-    output::text(&format!("{kind}.{}/{name} {word}\n", names::GROUP))
+    let api: Api<RebootPolicy> = Api::all(client.clone());
+    let params = ListParams::default().labels(selector);
+    let list = bounded("list the policies", api.list_metadata(&params))
+        .await
+        .map_err(plain)?;
+    if list.items.is_empty() {
+        bail!("no policy has the labels {selector}");
+    }
+    let names = list
+        .items
+        .into_iter()
+        .filter_map(|policy| policy.metadata.name);
+    Ok(names.collect())
 }

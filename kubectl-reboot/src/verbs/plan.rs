@@ -6,11 +6,11 @@ use slipway_client::clock;
 
 use crate::arguments::{Connection, PlanOutput, PlanVerb};
 use crate::table::{Table, or_none};
-use crate::view::{Before, NodeRow, PlanView, PolicyRow};
-use crate::{cluster, file, html, output, times, view};
+use crate::view::{Before, Change, NodeRow, PlanView, PolicyRow};
+use crate::{cluster, file, html, output, selector, times, view};
 
 pub(crate) async fn run(connection: &Connection, verb: &PlanVerb) -> Result<()> {
-    let selector = cluster::selector(verb.selector.as_deref().unwrap_or_default())?;
+    let selector = selector::selector(verb.selector.as_deref().unwrap_or_default())?;
     // A file that cannot be read is said before the cluster is asked.
     let policies = verb.filename.as_deref().map(file::read).transpose()?;
     let client = cluster::connect(connection).await?;
@@ -20,24 +20,27 @@ pub(crate) async fn run(connection: &Connection, verb: &PlanVerb) -> Result<()> 
         present = view::all_needed(&present, now);
     }
     let is_change = policies.is_some();
-    let mut plan = match policies {
-        None => view::view(&present, now),
-        Some(policies) => {
-            let mut after = view::view(&file::apply(&present, policies), now);
-            view::compare(&mut after, &view::view(&present, now));
-            after
-        }
+    let shown = match policies {
+        None => present.clone(),
+        Some(policies) => file::apply(&present, policies),
     };
+    let mut plan = view::view(&shown, now);
+    if is_change {
+        view::compare(&mut plan, &view::view(&present, now));
+    }
     plan.nodes.retain(|row| {
         let labels = present.nodes.get(&row.name).map(|node| &node.labels);
-        labels.is_some_and(|labels| cluster::matches(&selector, labels))
+        labels.is_some_and(|labels| selector::matches(&selector, labels))
     });
+    let zone = verb.time_zone.clone();
+    let zone = zone.unwrap_or_else(|| view::zone(&shown));
+    plan.change = is_change.then(|| Change::of(&plan.nodes));
     let text = match verb.output {
-        PlanOutput::Table => tables(&plan, is_change, false, &verb.time_zone),
-        PlanOutput::Wide => tables(&plan, is_change, true, &verb.time_zone),
+        PlanOutput::Table => tables(&plan, is_change, false, &zone),
+        PlanOutput::Wide => tables(&plan, is_change, true, &zone),
         PlanOutput::Json => output::json(&plan)?,
         PlanOutput::Yaml => output::yaml(&plan)?,
-        PlanOutput::Html => html::page(&plan, &verb.time_zone),
+        PlanOutput::Html => html::page(&plan, &zone),
     };
     output::text(&text)
 }
@@ -57,6 +60,11 @@ fn tables(plan: &PlanView, is_change: bool, wide: bool, zone: &TimeZone) -> Stri
             text.push_str(problem);
             text.push('\n');
         }
+    }
+    if let Some(change) = plan.change {
+        text.push_str("\nDifference to the present: ");
+        text.push_str(&change.sentence());
+        text.push_str(".\n");
     }
     text.push('\n');
     if plan.nodes.is_empty() {
@@ -87,7 +95,7 @@ fn policies(plan: &PlanView, zone: &TimeZone) -> Table {
     table
 }
 
-fn window(row: &PolicyRow, zone: &TimeZone) -> String {
+pub(crate) fn window(row: &PolicyRow, zone: &TimeZone) -> String {
     match row.window {
         None => "Unknown".to_owned(),
         Some(window) => match (window.open, window.until) {

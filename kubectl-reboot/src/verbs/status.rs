@@ -1,22 +1,24 @@
 //! `status`: every reboot under way or on record, and every policy, as the operator reports them.
 
-use std::time::Duration;
+use std::io::IsTerminal;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use kube::Client;
 use serde::Serialize;
-use slipway_api::{Phase, RebootLease, RebootPolicyStatus};
+use slipway_api::{Phase, RebootLease, RebootPolicy, RebootPolicyStatus};
 use slipway_client::clock;
-use slipway_planner::{PolicyView, Snapshot};
 
 use crate::arguments::{Connection, StatusVerb, TableOutput};
-use crate::cluster::Requirement;
+use crate::cluster::Seen;
+use crate::live::Live;
+use crate::selector::Requirement;
 use crate::table::{Table, or_none};
 use crate::view::last_reboot;
-use crate::{cluster, output, times};
+use crate::{cluster, output, selector, times};
 
-/// How often a watched cluster is read.
-const EVERY: Duration = Duration::from_secs(2);
+/// Puts the cursor into the corner of a terminal and wipes it.
+const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
 
 /// What machines read.
 #[derive(Debug, Serialize)]
@@ -38,55 +40,69 @@ struct PolicyStatus {
 }
 
 pub(crate) async fn run(connection: &Connection, verb: &StatusVerb) -> Result<()> {
-    let selector = cluster::selector(verb.selector.as_deref().unwrap_or_default())?;
+    let selector = selector::selector(verb.selector.as_deref().unwrap_or_default())?;
     let client = cluster::connect(connection).await?;
+    if verb.watch {
+        return watch(&client, verb, &selector).await;
+    }
+    let seen = cluster::seen(&client, !selector.is_empty()).await?;
+    output::text(&print(&gather(&seen, &selector), verb.output)?)
+}
+
+/// Stays, and prints it again whenever it changes: in place on a terminal, one below the other
+/// elsewhere.
+async fn watch(client: &Client, verb: &StatusVerb, selector: &[Requirement]) -> Result<()> {
+    let mut live = Live::start(client, !selector.is_empty());
+    let in_place = std::io::stdout().is_terminal()
+        && matches!(verb.output, TableOutput::Table | TableOutput::Wide);
     let mut last = String::new();
     loop {
-        let snapshot = cluster::snapshot(&client, connection).await?;
-        let now = clock::wall();
-        let status = gather(&snapshot, &selector);
-        let text = match verb.output {
-            TableOutput::Table => tables(&status, false, now),
-            TableOutput::Wide => tables(&status, true, now),
-            TableOutput::Json => output::json(&status)?,
-            TableOutput::Yaml => output::yaml(&status)?,
-        };
+        live.next().await?;
+        let status = gather(&live.seen(), selector);
         // Ages alone are no news.
         let news = format!("{status:?}");
-        if news != last {
-            if !last.is_empty() {
-                output::text(if verb.output == TableOutput::Yaml {
-                    "---\n"
-                } else {
-                    "\n"
-                })?;
-            }
-            output::text(&text)?;
-            last = news;
+        if news == last {
+            continue;
         }
-        if !verb.watch {
-            return Ok(());
-        }
-        tokio::time::sleep(EVERY).await;
+        let text = print(&status, verb.output)?;
+        let between = match verb.output {
+            _ if in_place => CLEAR,
+            _ if last.is_empty() => "",
+            TableOutput::Yaml => "---\n",
+            _ => "\n",
+        };
+        output::text(&format!("{between}{text}"))?;
+        last = news;
     }
 }
 
-fn gather(snapshot: &Snapshot, selector: &[Requirement]) -> Status {
-    let ledger = snapshot.ledger.present();
+fn print(status: &Status, how: TableOutput) -> Result<String> {
+    let now = clock::wall();
+    match how {
+        TableOutput::Table => Ok(tables(status, false, now)),
+        TableOutput::Wide => Ok(tables(status, true, now)),
+        TableOutput::Json => output::json(status),
+        TableOutput::Yaml => output::yaml(status),
+    }
+}
+
+fn gather(seen: &Seen, selector: &[Requirement]) -> Status {
+    let ledger = seen.ledger.as_ref();
     let slots = ledger.map_or(&[][..], slipway_planner::budget::slots);
-    let leases = snapshot.leases.iter().filter(|(name, _)| {
+    let leases = seen.leases.iter().filter(|lease| {
+        let name = lease.metadata.name.as_deref().unwrap_or_default();
         selector.is_empty()
-            || snapshot
-                .nodes
-                .get(*name)
-                .is_some_and(|node| cluster::matches(selector, &node.labels))
+            || seen
+                .labels
+                .get(name)
+                .is_some_and(|labels| selector::matches(selector, labels))
     });
     Status {
         paused: ledger.is_some_and(|ledger| ledger.spec.paused),
         in_progress: slots.iter().map(|slot| slot.node.clone()).collect(),
-        policies: snapshot.policies.iter().map(policy).collect(),
+        policies: seen.policies.iter().map(policy).collect(),
         leases: leases
-            .map(|(_, lease)| {
+            .map(|lease| {
                 let mut lease = lease.clone();
                 lease.metadata.managed_fields = None;
                 lease
@@ -95,11 +111,11 @@ fn gather(snapshot: &Snapshot, selector: &[Requirement]) -> Status {
     }
 }
 
-fn policy(view: &PolicyView) -> PolicyStatus {
+fn policy(policy: &RebootPolicy) -> PolicyStatus {
     PolicyStatus {
-        name: view.name.clone(),
-        paused: view.spec.paused,
-        status: view.status.clone(),
+        name: policy.metadata.name.clone().unwrap_or_default(),
+        paused: policy.spec.paused,
+        status: policy.status.clone(),
     }
 }
 

@@ -175,7 +175,10 @@ impl Run<'_, '_> {
                 for policy in &one.counts_in {
                     self.give_back(*policy, time);
                 }
-                self.leave(one.control_plane, one.counts_in.first().copied())
+                // It may count under another policy than the one it was granted by: each goes on.
+                let mut stirred = self.leave(one.control_plane, None);
+                stirred.extend(&one.counts_in);
+                stirred
             }
             Event::Done(index) | Event::CalledOff(index) => {
                 let Some(one) = start.waiting.get(index) else {

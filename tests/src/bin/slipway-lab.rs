@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use slipway_lab::images::Image;
-use slipway_lab::{chart, machines, prometheus};
+use slipway_lab::{browser, chart, machines, prometheus};
 
 /// Sets up what the lab's suites and the demo need.
 #[derive(Parser)]
@@ -28,6 +28,11 @@ enum Verb {
     },
     /// Prometheus and Alertmanager: whether they can be had here, and their set-up.
     Prometheus {
+        #[command(subcommand)]
+        verb: Machines,
+    },
+    /// A browser: whether it can be had here, and its set-up.
+    Browser {
         #[command(subcommand)]
         verb: Machines,
     },
@@ -83,6 +88,20 @@ fn main() -> Result<()> {
         } => {
             if prometheus::set_up()? {
                 println!("    Prometheus and Alertmanager: unpacked from Debian's packages");
+            }
+        }
+        Verb::Browser {
+            verb: Machines::Possible,
+        } => {
+            if let Some(reason) = browser::impossible() {
+                println!("{reason}");
+            }
+        }
+        Verb::Browser {
+            verb: Machines::SetUp,
+        } => {
+            if browser::set_up()? {
+                println!("    Chromium: installed from Debian's packages");
             }
         }
         Verb::Images { programs, archives } => {
