@@ -1,6 +1,7 @@
 //! What a pass decides: actions, a verdict for every node and policy, and when to look again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use slipway_api::blockers::BlockerRule;
@@ -39,7 +40,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The policy that governs the node; `None` for none or a conflict.
-    pub policy: Option<PolicyReference>,
+    pub policy: Option<Arc<PolicyReference>>,
     /// The lease's phase; `None` without a lease.
     pub phase: Option<Phase>,
     /// The one reason that people see first.

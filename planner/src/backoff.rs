@@ -4,8 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 use slipway_api::policy::FailureSettings;
 use slipway_api::{Phase, RebootLease};
 
-use crate::limits::{BACKOFF_DOUBLINGS_MAX, BACKOFF_MAX, BACKOFF_NOT_REBOOTED, REBOOTS_PERIOD};
+use crate::limits::{
+    BACKOFF_DOUBLINGS_MAX, BACKOFF_MAX, BACKOFF_NOT_REBOOTED, BLOCKED_DRAINS_MAX, REBOOTS_PERIOD,
+};
 use crate::reason::Reason;
+
+/// The word by which a blocker calls a drain off: [`Reason::Blocked`]'s code.
+const BLOCKED: &str = "Blocked";
 
 /// When a lease in a terminal phase ended.
 pub fn ended_at(lease: &RebootLease) -> Option<Timestamp> {
@@ -21,6 +26,9 @@ pub fn ended_at(lease: &RebootLease) -> Option<Timestamp> {
 /// The pause that a failed lease still has to keep, if any.
 pub fn pause(lease: &RebootLease, settings: &FailureSettings, now: Timestamp) -> Option<Reason> {
     let status = lease.status.as_ref()?;
+    if status.phase == Phase::Aborted {
+        return called_off_again(lease, settings, now);
+    }
     if status.phase != Phase::Failed {
         return None;
     }
@@ -47,6 +55,36 @@ pub fn pause(lease: &RebootLease, settings: &FailureSettings, now: Timestamp) ->
         Reason::BackingOff { until, failures }
     };
     (now < until).then_some(reason)
+}
+
+/// The pause of a node whose drains a blocker has called off several times in a row: each drain may
+/// bring about the very thing that the blocker sees, for ever (faults.md Q8). Nobody's failure.
+fn called_off_again(
+    lease: &RebootLease,
+    settings: &FailureSettings,
+    now: Timestamp,
+) -> Option<Reason> {
+    let status = lease.status.as_ref()?;
+    let blocked = |phase: Phase, reason: &str| phase == Phase::Aborted && reason == BLOCKED;
+    if !blocked(status.phase, &status.reason) {
+        return None;
+    }
+    let earlier = status
+        .history
+        .iter()
+        .take_while(|outcome| blocked(outcome.phase, &outcome.reason))
+        .count();
+    let surplus = (earlier + 1).checked_sub(BLOCKED_DRAINS_MAX)?;
+    let doublings = u32::try_from(surplus).unwrap_or(BACKOFF_DOUBLINGS_MAX);
+    let first = settings.backoff.signed();
+    let length = first
+        .saturating_mul(2_i32.saturating_pow(doublings.min(BACKOFF_DOUBLINGS_MAX)))
+        .min(BACKOFF_MAX.max(first));
+    let until = ended_at(lease).unwrap_or(now).saturating_add(length).ok()?;
+    (now < until).then_some(Reason::DrainCausesBlock {
+        until,
+        drains: earlier + 1,
+    })
 }
 
 /// The first pause after a failure; `None` for endings that are nobody's failure.

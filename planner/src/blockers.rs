@@ -6,15 +6,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use slipway_api::Phase;
 use slipway_api::blockers::{BlockerRule, Probe};
 
 use crate::action::Verdict;
-use crate::budget::slots;
+use crate::index::{Index, Row};
 use crate::limits::{BLOCKER_ANSWER_EARLY, BLOCKER_ANSWER_VALID};
 use crate::reason::Reason;
 use crate::snapshot::{NodeView, PolicyView, Snapshot};
-use crate::verify;
 
 /// Answers by UID of the policy and name of the blocker.
 pub type Answers = BTreeMap<(String, String), Answered>;
@@ -65,39 +63,48 @@ pub struct Line {
     pub nodes: usize,
 }
 
-/// Everything that blockers have against the node, the definite first.
-pub fn against(
-    snapshot: &Snapshot,
-    policy: &PolicyView,
-    node: &NodeView,
-    now: Timestamp,
-) -> Vec<Reason> {
-    let rules = policy.parsed.as_ref().map_or(&[][..], |p| &p.blockers);
-    let mut reasons: Vec<Reason> = rules
+/// Everything that the blockers of its policy have against the node, the definite first.
+pub(crate) fn against(index: &Index<'_>, row: &Row<'_>) -> Vec<Reason> {
+    let place = row.policy;
+    let Some((place, policy)) = place.zip(row.governance.policy()) else {
+        return Vec::new();
+    };
+    let mut reasons: Vec<Reason> = index
+        .answers(place)
         .iter()
-        .filter_map(|rule| objection(snapshot, policy, rule, node, now))
+        .filter_map(|(rule, answer)| objection(index, (policy, rule), *answer, row.node))
         .collect();
     reasons.sort_by_key(Reason::is_doubt);
     reasons
 }
 
 /// The definite no of a blocker, if there is one.
-pub fn blocked(
-    snapshot: &Snapshot,
-    policy: &PolicyView,
-    node: &NodeView,
-    now: Timestamp,
-) -> Option<Reason> {
-    let reasons = against(snapshot, policy, node, now);
+pub(crate) fn blocked(index: &Index<'_>, row: &Row<'_>) -> Option<Reason> {
+    let reasons = against(index, row);
     reasons.into_iter().find(|reason| !reason.is_doubt())
 }
 
-fn objection(
-    snapshot: &Snapshot,
-    policy: &PolicyView,
-    rule: &BlockerRule,
-    node: &NodeView,
+/// A blocker with its answer, where that counts.
+pub(crate) type Asked<'a> = (&'a BlockerRule, Option<&'a Answer>);
+
+/// A policy's blockers with the answers that count.
+pub(crate) fn answers<'a>(
+    snapshot: &'a Snapshot,
+    policy: &'a PolicyView,
     now: Timestamp,
+) -> Vec<Asked<'a>> {
+    let rules = policy.parsed.as_ref().map_or(&[][..], |p| &p.blockers);
+    let rules = rules.iter();
+    rules
+        .map(|rule| (rule, current(snapshot, policy, rule, now)))
+        .collect()
+}
+
+fn objection(
+    index: &Index<'_>,
+    (policy, rule): (&PolicyView, &BlockerRule),
+    answer: Option<&Answer>,
+    node: &NodeView,
 ) -> Option<Reason> {
     let blocks = |message: String| Reason::Blocked {
         policy: policy.name.clone(),
@@ -110,9 +117,9 @@ fn objection(
         message,
     };
     if let Probe::Nodes { max_not_ready } = rule.probe {
-        return too_many_not_ready(snapshot, node, max_not_ready, now).map(blocks);
+        return too_many_not_ready(index, node, max_not_ready).map(blocks);
     }
-    match current(snapshot, policy, rule, now) {
+    match answer {
         None => Some(failed("it is being asked".to_owned())),
         Some(Answer::Clear) => None,
         Some(Answer::Blocks { message }) => Some(blocks(message.clone())),
@@ -145,19 +152,11 @@ pub(crate) fn young<'a>(
     (young && answered.rule == *rule).then_some(answered)
 }
 
-fn too_many_not_ready(
-    snapshot: &Snapshot,
-    node: &NodeView,
-    allowed: usize,
-    now: Timestamp,
-) -> Option<String> {
-    let mut down = snapshot
-        .nodes
-        .values()
-        .filter(|other| other.name != node.name && !other.ready)
-        .filter(|other| !is_away(snapshot, other, now));
-    let first = down.next()?.name.clone();
-    let count = down.count() + 1;
+fn too_many_not_ready(index: &Index<'_>, node: &NodeView, allowed: usize) -> Option<String> {
+    let mut others = index.down().iter().filter(|other| **other != node.name);
+    let first = *others.next()?;
+    let own = index.down().binary_search(&node.name.as_str()).is_ok();
+    let count = index.down().len() - usize::from(own);
     let of = |count: usize| if count == 1 { "node is" } else { "nodes are" };
     (count > allowed).then(|| {
         format!(
@@ -167,83 +166,89 @@ fn too_many_not_ready(
     })
 }
 
-/// True for a node that Slipway has rebooted and that is not overdue: the budget counts it.
-fn is_away(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> bool {
-    let held = snapshot
-        .ledger
-        .present()
-        .map_or(&[][..], slots)
-        .iter()
-        .any(|slot| slot.node == node.name && slot.node_uid == node.uid);
-    held && snapshot.leases.get(&node.name).is_some_and(|lease| {
-        matches!(lease.phase(), Phase::Rebooting | Phase::Rebooted)
-            && verify::stuck_since(lease, now).is_none()
-    })
+/// What nodes wait for of one blocker.
+#[derive(Clone, Copy, Debug)]
+struct Waiting<'v> {
+    first: &'v Reason,
+    nodes: usize,
+    last: usize,
+}
+
+/// Nodes that wait for blockers, by names of the policy and of the blocker.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waits<'v>(BTreeMap<(&'v str, &'v str), Waiting<'v>>);
+
+impl<'v> Waits<'v> {
+    /// From the verdicts of a pass.
+    pub(crate) fn of(verdicts: &'v BTreeMap<String, Verdict>) -> Self {
+        let mut waits = Self::default();
+        for (place, verdict) in verdicts.values().enumerate() {
+            for first in &verdict.waiting_for {
+                let (Reason::Blocked {
+                    policy, blocker, ..
+                }
+                | Reason::BlockerFailed {
+                    policy, blocker, ..
+                }) = first
+                else {
+                    continue;
+                };
+                let key = (policy.as_str(), blocker.as_str());
+                let waiting = waits.0.entry(key).or_insert(Waiting {
+                    first,
+                    nodes: 0,
+                    last: usize::MAX,
+                });
+                // A node counts once.
+                waiting.nodes += usize::from(waiting.last != place);
+                waiting.last = place;
+            }
+        }
+        waits
+    }
 }
 
 /// What a policy's status says of its blockers.
-pub fn lines(
-    snapshot: &Snapshot,
-    policy: &PolicyView,
-    verdicts: &BTreeMap<String, Verdict>,
-    now: Timestamp,
-) -> Vec<Line> {
-    let rules = policy.parsed.as_ref().map_or(&[][..], |p| &p.blockers);
-    let mut lines: Vec<Line> = rules
+pub(crate) fn lines(index: &Index<'_>, place: usize, waits: &Waits<'_>) -> Vec<Line> {
+    let Some(policy) = index.snapshot.policies.get(place) else {
+        return Vec::new();
+    };
+    let mut lines: Vec<Line> = index
+        .answers(place)
         .iter()
-        .filter_map(|rule| line(snapshot, policy, rule, verdicts, now))
+        .filter_map(|(rule, answer)| {
+            let waiting = waits.0.get(&(policy.name.as_str(), rule.name.as_str()));
+            line(rule, *answer, waiting.copied())
+        })
         .collect();
     lines.sort_by(|one, other| one.blocker.cmp(&other.blocker));
     lines
 }
 
-fn line(
-    snapshot: &Snapshot,
-    policy: &PolicyView,
-    rule: &BlockerRule,
-    verdicts: &BTreeMap<String, Verdict>,
-    now: Timestamp,
-) -> Option<Line> {
-    let waiting: Vec<&Reason> = verdicts
-        .values()
-        .filter_map(|verdict| {
-            verdict
-                .waiting_for
-                .iter()
-                .find(|reason| names(reason, policy, rule))
-        })
-        .collect();
+fn line(rule: &BlockerRule, answer: Option<&Answer>, waiting: Option<Waiting<'_>>) -> Option<Line> {
     let make = |reason: &'static str, message: String| {
         Some(Line {
             blocker: rule.name.clone(),
             reason,
             message,
-            nodes: waiting.len(),
+            nodes: waiting.map_or(0, |waiting| waiting.nodes),
         })
     };
-    match current(snapshot, policy, rule, now) {
+    match answer {
         Some(Answer::Failed { message }) if rule.allows_failure() => make(
             "FailedAllowed",
             format!("{message}; nodes go all the same (onError: Allow)"),
         ),
         Some(Answer::Failed { message }) => make("BlockerFailed", message.clone()),
         Some(Answer::Blocks { message }) => make("Blocked", message.clone()),
-        Some(Answer::BlocksNodes { .. } | Answer::Clear) | None => match waiting.first() {
-            Some(Reason::Blocked { message, .. }) => make("Blocked", message.clone()),
-            Some(Reason::BlockerFailed { message, .. }) => make("BlockerFailed", message.clone()),
-            _ => None,
-        },
-    }
-}
-
-fn names(reason: &Reason, of: &PolicyView, rule: &BlockerRule) -> bool {
-    match reason {
-        Reason::Blocked {
-            policy, blocker, ..
+        Some(Answer::BlocksNodes { .. } | Answer::Clear) | None => {
+            match waiting.map(|waiting| waiting.first) {
+                Some(Reason::Blocked { message, .. }) => make("Blocked", message.clone()),
+                Some(Reason::BlockerFailed { message, .. }) => {
+                    make("BlockerFailed", message.clone())
+                }
+                _ => None,
+            }
         }
-        | Reason::BlockerFailed {
-            policy, blocker, ..
-        } => *policy == of.name && *blocker == rule.name,
-        _ => false,
     }
 }

@@ -1,6 +1,6 @@
 //! Every limit on how many nodes go at once, decided in the very ledger that is being replaced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,132 +11,140 @@ use slipway_api::{Phase, RebootLease, RebootLedger, RebootLedgerStatus, Slot};
 
 use crate::action::GrantRequest;
 use crate::breaker;
-use crate::govern::governance;
+use crate::index::{Index, Row};
 use crate::pace::Pace;
 use crate::reason::Reason;
 use crate::snapshot::{NodeView, PolicyView, Snapshot};
 use crate::spread::{self, Cluster, Domains};
+use crate::tally::{Book, Tally};
 use crate::turn;
 
 /// What a policy's budget is made of, without the ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PolicyLimits {
+#[derive(Clone, Debug)]
+pub struct PolicyLimits<'a> {
     /// The policy's name, for messages.
-    pub policy: String,
+    pub policy: &'a str,
     /// The policy's UID.
-    pub policy_uid: String,
+    pub policy_uid: &'a str,
     /// The budget as a number of nodes.
     pub allowed: usize,
-    /// Names of the nodes that the policy governs now.
-    pub matched: BTreeSet<String>,
+    /// Names of the nodes that the policy governs now, in order.
+    pub matched: Vec<&'a str>,
     /// Those of them that are unavailable, whoever made them so.
-    pub unavailable: BTreeSet<String>,
+    pub unavailable: BTreeSet<&'a str>,
     /// Those of them whose present reboot a human asked for beyond the budget.
-    pub beyond: BTreeSet<String>,
+    pub beyond: BTreeSet<&'a str>,
     /// What opens the policy's breaker.
-    pub failure: FailureSettings,
+    pub failure: &'a FailureSettings,
     /// Its failure domains.
-    pub domains: Option<Domains>,
+    pub domains: Option<Domains<'a>>,
     /// What slows it down.
     pub pace: Pace,
     /// Control-plane nodes and workers may go together.
     pub mixes: bool,
     /// What limits every policy.
-    pub cluster: Arc<Cluster>,
+    pub cluster: Arc<Cluster<'a>>,
 }
 
-impl PolicyLimits {
-    /// Names of the nodes that use the budget: unavailable ones, those that hold a slot of this
-    /// policy, and those that hold a slot and are governed by it now, whichever policy asked: a
-    /// policy that was deleted and made anew still answers for its nodes (faults.md Q11).
-    pub fn in_use(&self, slots: &[Slot]) -> BTreeSet<String> {
-        let held = slots
-            .iter()
-            .filter(|slot| slot.policy_uid == self.policy_uid || self.matched.contains(&slot.node))
-            .map(|slot| slot.node.clone());
-        held.chain(self.unavailable.iter().cloned()).collect()
+impl PolicyLimits<'_> {
+    /// True when a node of this name is governed by the policy now.
+    pub fn governs(&self, node: &str) -> bool {
+        self.matched.binary_search(&node).is_ok()
+    }
+
+    /// True when the slot uses the budget: one of this policy, or of a node that it governs now,
+    /// whichever policy asked: a policy that was deleted and made anew still answers for its nodes
+    /// (faults.md Q11).
+    pub fn counts(&self, slot: &Slot) -> bool {
+        slot.policy_uid == self.policy_uid || self.governs(&slot.node)
+    }
+
+    /// Names of the nodes that use the budget: unavailable ones, and those with a slot that counts.
+    pub fn in_use<'b>(&'b self, slots: &'b [Slot]) -> BTreeSet<&'b str> {
+        let held = slots.iter().filter(|slot| self.counts(slot));
+        held.map(|slot| slot.node.as_str())
+            .chain(self.unavailable.iter().copied())
+            .collect()
     }
 
     /// How many nodes have to be called off until the budget fits: those that a human asked for
     /// beyond it keep nobody else from finishing, but keep others from starting.
     pub fn surplus(&self, slots: &[Slot]) -> usize {
-        let counted = self.in_use(slots);
-        let counted = counted.difference(&self.beyond).count();
+        let counted = self.in_use(slots).into_iter();
+        let counted = counted.filter(|name| !self.beyond.contains(name)).count();
         counted.saturating_sub(self.allowed)
     }
 
     /// Why `node` may not go down as well, if it may not. A node that is unavailable already
     /// takes nothing more from the budget, but its own slot still has to fit.
-    pub fn refuse(&self, slots: &[Slot], node: &str) -> Option<Reason> {
-        let in_use = self.in_use(slots);
-        let others = in_use.iter().filter(|name| name.as_str() != node).count();
-        (others >= self.allowed).then(|| Reason::BudgetUsed {
-            policy: self.policy.clone(),
-            in_use: in_use.len(),
+    fn refuse(&self, tally: &Tally, node: &str) -> Option<Reason> {
+        (tally.others(node) >= self.allowed).then(|| Reason::BudgetUsed {
+            policy: self.policy.to_owned(),
+            in_use: tally.in_use(),
             allowed: self.allowed,
         })
     }
 }
 
 /// The limits of a policy over the nodes of a snapshot. A policy that cannot be parsed allows none.
-pub fn limits(snapshot: &Snapshot, policy: &PolicyView) -> PolicyLimits {
-    let mut all = limits_of(snapshot, &BTreeSet::from([policy.uid.as_str()]));
-    all.remove(&policy.uid)
-        .unwrap_or_else(|| compose(snapshot, policy, &[], Arc::new(Cluster::of(snapshot))))
+pub fn limits<'a>(snapshot: &'a Snapshot, policy: &'a PolicyView) -> PolicyLimits<'a> {
+    // Whether somebody waits longer than others is asked of requests, not of the present time.
+    let index = Index::new(snapshot, Timestamp::UNIX_EPOCH);
+    let rows: Vec<&Row<'a>> = match index.place(&policy.uid) {
+        Some(place) => of_policy(&index, place).collect(),
+        None => Vec::new(),
+    };
+    compose(policy, &rows, Arc::new(Cluster::of(&index)))
 }
 
-/// The limits of these policies, by UID, from one look at the nodes.
-pub fn limits_of(snapshot: &Snapshot, uids: &BTreeSet<&str>) -> BTreeMap<String, PolicyLimits> {
-    let mut governed: BTreeMap<&str, Vec<&NodeView>> = BTreeMap::new();
-    for node in snapshot.nodes.values() {
-        if let Some(policy) = governance(snapshot, node).policy() {
-            governed.entry(&policy.uid).or_default().push(node);
+fn of_policy<'i, 'a>(index: &'i Index<'a>, place: usize) -> impl Iterator<Item = &'i Row<'a>> {
+    let rows = index.rows().iter();
+    rows.filter(move |row| row.policy == Some(place))
+}
+
+/// The limits of every policy, by position, from one look at the nodes.
+pub(crate) fn limits_of<'a>(index: &Index<'a>) -> Vec<PolicyLimits<'a>> {
+    let policies = &index.snapshot.policies;
+    let mut governed: Vec<Vec<&Row<'a>>> = policies.iter().map(|_| Vec::new()).collect();
+    for row in index.rows() {
+        if let Some(rows) = row.policy.and_then(|place| governed.get_mut(place)) {
+            rows.push(row);
         }
     }
-    let cluster = Arc::new(Cluster::of(snapshot));
-    let policies = snapshot
-        .policies
-        .iter()
-        .filter(|policy| uids.contains(policy.uid.as_str()));
-    policies
-        .map(|policy| {
-            let nodes = governed
-                .get(policy.uid.as_str())
-                .map_or(&[][..], Vec::as_slice);
-            let limits = compose(snapshot, policy, nodes, Arc::clone(&cluster));
-            (policy.uid.clone(), limits)
-        })
+    let cluster = Arc::new(Cluster::of(index));
+    let all = policies.iter().zip(governed);
+    all.map(|(policy, rows)| compose(policy, &rows, Arc::clone(&cluster)))
         .collect()
 }
 
-fn compose(
-    snapshot: &Snapshot,
-    policy: &PolicyView,
-    governed: &[&NodeView],
-    cluster: Arc<Cluster>,
-) -> PolicyLimits {
+fn compose<'a>(
+    policy: &'a PolicyView,
+    governed: &[&Row<'a>],
+    cluster: Arc<Cluster<'a>>,
+) -> PolicyLimits<'a> {
     let allowed = policy
         .parsed
         .as_ref()
         .map_or(0, |parsed| parsed.budget.resolve(governed.len()));
+    let nodes: Vec<&'a NodeView> = governed.iter().map(|row| row.node).collect();
     PolicyLimits {
-        policy: policy.name.clone(),
-        policy_uid: policy.uid.clone(),
+        policy: &policy.name,
+        policy_uid: &policy.uid,
         allowed,
         unavailable: governed
             .iter()
-            .filter(|node| node.is_unavailable())
-            .map(|node| node.name.clone())
+            .filter(|row| row.unavailable)
+            .map(|row| row.node.name.as_str())
             .collect(),
-        matched: governed.iter().map(|node| node.name.clone()).collect(),
+        matched: nodes.iter().map(|node| node.name.as_str()).collect(),
         beyond: governed
             .iter()
-            .filter(|node| is_beyond(snapshot, node))
-            .map(|node| node.name.clone())
+            .filter(|row| is_beyond(row))
+            .map(|row| row.node.name.as_str())
             .collect(),
-        failure: policy.spec.failure.clone(),
-        domains: Domains::of(policy, governed),
-        pace: Pace::of(policy, oldest_wait(snapshot, governed)),
+        failure: &policy.spec.failure,
+        domains: Domains::of(policy, &nodes),
+        pace: Pace::of(policy, oldest_wait(governed)),
         mixes: policy.spec.budget.control_plane_with_workers,
         cluster,
     }
@@ -144,26 +152,20 @@ fn compose(
 
 /// Since when the node that has waited longest has waited. One that is not Ready, or failed and
 /// pauses, is not about to go and keeps no rollout open.
-fn oldest_wait(snapshot: &Snapshot, governed: &[&NodeView]) -> Option<Timestamp> {
+fn oldest_wait(governed: &[&Row<'_>]) -> Option<Timestamp> {
     governed
         .iter()
-        .filter(|node| node.ready)
-        .filter_map(|node| {
-            let lease = snapshot.leases.get(&node.name)?;
-            let waits = lease.spec.node_uid == node.uid
-                && lease.phase() == Phase::Pending
-                && lease.open_grant().is_none();
+        .filter_map(|row| {
+            let lease = row.own_lease().filter(|_| row.node.ready)?;
+            let waits = lease.phase() == Phase::Pending && lease.open_grant().is_none();
             waits.then_some(lease.spec.requested_at.0)
         })
         .min()
 }
 
 /// True when a human asked for the node's present reboot beyond the budget, by name.
-fn is_beyond(snapshot: &Snapshot, node: &NodeView) -> bool {
-    snapshot
-        .leases
-        .get(&node.name)
-        .filter(|lease| lease.spec.node_uid == node.uid)
+fn is_beyond(row: &Row<'_>) -> bool {
+    row.own_lease()
         .and_then(RebootLease::manual)
         .is_some_and(|request| request.overrides(Override::Budget))
 }
@@ -183,7 +185,7 @@ pub fn slots(ledger: &RebootLedger) -> &[Slot] {
 pub fn append(
     ledger: &RebootLedger,
     request: &GrantRequest,
-    limits: &PolicyLimits,
+    limits: &PolicyLimits<'_>,
     now: Timestamp,
 ) -> Result<(RebootLedgerStatus, i64), Reason> {
     let Some(present) = ledger.status.as_ref() else {
@@ -196,13 +198,13 @@ pub fn append(
     let mut status = present.clone();
     if !request.overrides(Override::Breaker) {
         let policy = (request.policy.uid.as_str(), fence);
-        breaker::note_grant(&mut status, policy, &limits.failure, now);
+        breaker::note_grant(&mut status, policy, limits.failure, now);
     }
     let domain = limits
         .domains
         .as_ref()
-        .and_then(|domains| domains.of.get(&request.node))
-        .cloned();
+        .and_then(|domains| domains.of.get(request.node.as_str()))
+        .map(|domain| (*domain).to_owned());
     let begun = request
         .place
         .begun(domain.as_ref(), &status, &request.policy.uid);
@@ -225,10 +227,25 @@ pub fn append(
 }
 
 /// Why this ledger admits no slot for the request, if it does not.
-pub fn refuse(
+fn refuse(
     ledger: &RebootLedger,
     request: &GrantRequest,
-    limits: &PolicyLimits,
+    limits: &PolicyLimits<'_>,
+    now: Timestamp,
+) -> Option<Reason> {
+    let status = ledger.status.as_ref()?;
+    let book = Book::of(&status.slots, &limits.cluster);
+    let counted = status.slots.iter().filter(|slot| limits.counts(slot));
+    let tally = Tally::of((status, counted), limits, now);
+    refuse_by(ledger, (&book, &tally), request, limits, now)
+}
+
+/// The same where the slots of this ledger have been counted.
+pub(crate) fn refuse_by(
+    ledger: &RebootLedger,
+    (book, tally): (&Book, &Tally),
+    request: &GrantRequest,
+    limits: &PolicyLimits<'_>,
     now: Timestamp,
 ) -> Option<Reason> {
     if ledger.spec.paused {
@@ -240,40 +257,34 @@ pub fn refuse(
     {
         return Some(Reason::LedgerRebuilt { until });
     }
-    let slots = &status.slots;
-    if slots.len() >= SLOTS_MAX {
+    if book.slots() >= SLOTS_MAX {
         return Some(Reason::LedgerFull);
     }
-    if slots
-        .iter()
-        .any(|slot| slot.node == request.node || slot.node_uid == request.node_uid)
-    {
+    if book.knows(&request.node, &request.node_uid) {
         return Some(Reason::SlotHeld);
     }
-    let never_together = spread::control_plane(slots, request, limits.mixes)
-        .or_else(|| limits.cluster.quorum(slots, &request.node));
+    let node = request.node.as_str();
+    let never_together = spread::control_plane(book, request, limits.mixes)
+        .or_else(|| limits.cluster.quorum(book, node));
     if never_together.is_some() {
         return never_together;
     }
-    if !request.overrides(Override::Breaker) {
-        let policy = (request.policy.name.as_str(), request.policy.uid.as_str());
-        let refused = breaker::refuse(status, policy, &limits.failure, now);
-        if refused.is_some() {
-            return refused;
-        }
+    if let Some(open) = tally
+        .breaker()
+        .filter(|_| !request.overrides(Override::Breaker))
+    {
+        return Some(open.clone());
     }
     if request.overrides(Override::Budget) {
         return None;
     }
-    let node = request.node.as_str();
-    let policy = (limits.policy.as_str(), request.policy.uid.as_str());
     let domains = limits.domains.as_ref();
     limits
         .cluster
-        .above_ceiling(ledger, slots, node)
-        .or_else(|| limits.refuse(slots, node))
-        .or_else(|| domains.and_then(|domains| domains.refuse(limits, slots, node)))
-        .or_else(|| limits.pace.refuse(status, policy, now))
+        .above_ceiling(ledger, book.in_use(), node)
+        .or_else(|| limits.refuse(tally, node))
+        .or_else(|| domains?.refuse(limits.policy, (book, tally), node))
+        .or_else(|| tally.pace().cloned())
 }
 
 /// The ledger without exactly this slot; `None` when it is not there.

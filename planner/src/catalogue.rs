@@ -33,6 +33,7 @@ pub fn reasons() -> Vec<Reason> {
         Reason::LeaseOfFormerNode,
         Reason::BackingOff { until, failures: 2 },
         Reason::Undrainable { until, failures: 2 },
+        Reason::DrainCausesBlock { until, drains: 3 },
         Reason::TooManyReboots { reboots: 3, until },
         Reason::NextInLine { after: node() },
         Reason::SlotHeld,

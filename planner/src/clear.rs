@@ -1,17 +1,16 @@
 //! The second key: may a drained node be rebooted right now?
 
 use jiff::Timestamp;
-use slipway_api::Phase;
 use slipway_api::people::Override;
+use slipway_api::{Phase, RebootLease};
 
 use crate::blockers;
 use crate::breaker;
-use crate::budget::{self, slots};
-use crate::gates::{self, Stage, manual};
-use crate::govern::governance;
+use crate::budget::slots;
+use crate::gates::{self, Stage};
+use crate::index::{Index, Row};
 use crate::reason::Reason;
-use crate::snapshot::{CordonState, NodeView, Snapshot};
-use crate::spread::Cluster;
+use crate::snapshot::{CordonState, Gap, Need, Snapshot};
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +38,11 @@ pub fn judge(
     if lease.phase() != Phase::Drained || !lease.is_live(fence) {
         return ClearVerdict::Wait(Reason::SlotHeld);
     }
-    if let Some(reason) = refusal(fresh, node, now) {
+    let index = Index::new(fresh, now);
+    let Some(row) = index.row(&node.name) else {
+        return ClearVerdict::Wait(Reason::LedgerMissing);
+    };
+    if let Some(reason) = refusal(&index, row) {
         return ClearVerdict::Revoke(reason);
     }
     let doubts = gates::doubts(fresh);
@@ -48,12 +51,11 @@ pub fn judge(
     }
     // Nothing definite is left: a blocker that failed is a doubt, else a drain that moves Prometheus
     // away would abort itself, for ever (faults.md Q8).
-    if let Some(policy) = governance(fresh, node).policy()
-        && let Some(doubt) = blockers::against(fresh, policy, node, now)
-            .into_iter()
-            .next()
-    {
+    if let Some(doubt) = blockers::against(&index, row).into_iter().next() {
         return ClearVerdict::Wait(doubt);
+    }
+    if let Some(reason) = index.excess().keeps(&node.name) {
+        return ClearVerdict::Wait(reason.clone());
     }
     let held = fresh
         .ledger
@@ -77,11 +79,21 @@ pub fn judge(
 }
 
 /// A definite no to a reboot that has not been committed, if there is one.
-pub fn refusal(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Option<Reason> {
-    let mut reasons = gates::definite(snapshot, node, Stage::Finish, now);
-    let policy = governance(snapshot, node).policy();
-    if let Some(reason) = gates::need_refusal(policy, node)
-        && manual(snapshot, node).is_none()
+pub(crate) fn refusal(index: &Index<'_>, row: &Row<'_>) -> Option<Reason> {
+    let (snapshot, node) = (index.snapshot, row.node);
+    let manual = row.own_lease().and_then(RebootLease::manual);
+    if policy_unread(index, row).is_some() {
+        // What the policy that granted says is not known: only what is no policy's matter counts.
+        let mut reasons = gates::general(index, row);
+        if manual.is_none() && node.need == Need::NotRequired {
+            reasons.push(Reason::NoLongerNeeded);
+        }
+        reasons.extend(gates::control_plane_health(index, node));
+        return reasons.into_iter().next();
+    }
+    let mut reasons = gates::definite(index, row, Stage::Finish);
+    if let Some(reason) = gates::need_refusal(row.governance.policy(), node)
+        && manual.is_none()
     {
         // A check that errs is a doubt for the agent to resolve; a need that has gone is a no.
         if matches!(reason, Reason::NotRequired | Reason::CheckNotCounted { .. }) {
@@ -91,73 +103,40 @@ pub fn refusal(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Option<R
             });
         }
     }
-    reasons.extend(gates::control_plane_health(snapshot, node));
-    if snapshot
-        .policies
-        .iter()
-        .any(|policy| policy.spec.budget.quorum_label.is_some())
-    {
-        reasons.extend(Cluster::of(snapshot).quorum_lost(&node.name));
+    reasons.extend(gates::control_plane_health(index, node));
+    let grouped = |policy: &crate::PolicyView| policy.spec.budget.quorum_label.is_some();
+    if snapshot.policies.iter().any(grouped) {
+        let limits = index.limits().first();
+        reasons.extend(limits.and_then(|limits| limits.cluster.quorum_lost(&node.name)));
     }
-    reasons.extend(policy.and_then(|policy| blockers::blocked(snapshot, policy, node, now)));
-    if let (Some(policy), Some(ledger)) = (policy, snapshot.ledger.present()) {
-        let limits = budget::limits(snapshot, policy);
-        if is_newest_uncommitted(snapshot, node, &limits) {
-            reasons.push(Reason::BudgetUsed {
-                policy: policy.name.clone(),
-                in_use: limits.in_use(slots(ledger)).len(),
-                allowed: limits.allowed,
-            });
-        }
-        reasons.extend(breaker_opened(snapshot, node, now));
-    }
+    reasons.extend(blockers::blocked(index, row));
+    reasons.extend(index.excess().calls_off(&node.name).cloned());
+    reasons.extend(breaker_opened(index, row));
     reasons.into_iter().next()
 }
 
-/// A breaker that opened since the grant: only the node that it lets try may go on.
-fn breaker_opened(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Option<Reason> {
-    let asked = manual(snapshot, node).is_some_and(|request| request.overrides(Override::Breaker));
-    let status = snapshot.ledger.present()?.status.as_ref()?;
-    let slot = status
-        .slots
-        .iter()
-        .find(|slot| slot.node == node.name && slot.node_uid == node.uid)?;
-    let policy = snapshot
-        .policies
-        .iter()
-        .find(|policy| policy.uid == slot.policy_uid)?;
-    let refused = breaker::calls_off(status, (&policy.name, slot), &policy.spec.failure, now);
-    refused.filter(|_| !asked)
+/// What hides the policy that granted: it does not govern the node as far as is seen, but some
+/// policy cannot be read. It may be that one, so nothing is called off by another's word.
+pub(crate) fn policy_unread<'a>(index: &Index<'a>, row: &Row<'_>) -> Option<&'a Gap> {
+    let granted_by = row.own_lease()?.spec.policy.as_ref()?;
+    let governs = row.governance.policy();
+    if governs.is_some_and(|policy| policy.uid == granted_by.uid) {
+        return None;
+    }
+    index.snapshot.gaps.iter().find(|gap| match gap {
+        Gap::Undecodable { object } => object.starts_with("RebootPolicy "),
+        Gap::Unsynced { .. } | Gap::ClockSkew { .. } | Gap::AdmissionMissing { .. } => false,
+    })
 }
 
-/// True when the node is one of those to call off until the budget fits again: the newest of the
-/// reboots that can still be called off, as many as are too many.
-fn is_newest_uncommitted(
-    snapshot: &Snapshot,
-    node: &NodeView,
-    limits: &budget::PolicyLimits,
-) -> bool {
-    let Some(ledger) = snapshot.ledger.present() else {
-        return false;
-    };
-    let surplus = limits.surplus(slots(ledger));
-    let mut uncommitted: Vec<_> = slots(ledger)
-        .iter()
-        .filter(|slot| {
-            limits
-                .in_use(std::slice::from_ref(slot))
-                .contains(&slot.node)
-                && !limits.beyond.contains(&slot.node)
-        })
-        .filter(|slot| {
-            snapshot.leases.get(&slot.node).is_none_or(|lease| {
-                !(lease.phase().is_committed() && lease.accepted_fence() == slot.fence)
-            })
-        })
-        .collect();
-    uncommitted.sort_by_key(|slot| std::cmp::Reverse(slot.fence));
-    uncommitted
-        .iter()
-        .take(surplus)
-        .any(|slot| slot.node == node.name)
+/// A breaker that opened since the grant: only the node that it lets try may go on.
+fn breaker_opened(index: &Index<'_>, row: &Row<'_>) -> Option<Reason> {
+    let manual = row.own_lease().and_then(RebootLease::manual);
+    let asked = manual.is_some_and(|request| request.overrides(Override::Breaker));
+    let status = index.snapshot.ledger.present()?.status.as_ref()?;
+    let slot = index.slot(row.node)?;
+    let policy = index.policy(&slot.policy_uid)?;
+    let settings = &policy.spec.failure;
+    let refused = breaker::calls_off(status, (&policy.name, slot), settings, index.now);
+    refused.filter(|_| !asked)
 }

@@ -85,6 +85,9 @@ impl Reason {
             Self::Undrainable { .. } => {
                 "Time. Look at the disruption budgets of the pods that did not leave."
             }
+            Self::DrainCausesBlock { .. } => {
+                "Time. Compare what the blocker asks with what a drain moves; another query may be needed."
+            }
             Self::TooManyReboots { .. } => {
                 "Time. Find out why the host keeps asking: the reboot does not help."
             }
@@ -142,6 +145,7 @@ impl Reason {
                 | Self::LedgerRebuilt { .. }
                 | Self::BackingOff { .. }
                 | Self::Undrainable { .. }
+                | Self::DrainCausesBlock { .. }
                 | Self::TooManyReboots { .. }
                 | Self::NextInLine { .. }
                 | Self::SlotHeld
@@ -168,6 +172,7 @@ impl Reason {
             | Self::CanarySoaks { until, .. }
             | Self::BackingOff { until, .. }
             | Self::Undrainable { until, .. }
+            | Self::DrainCausesBlock { until, .. }
             | Self::TooManyReboots { until, .. } => Some(*until),
             _ => None,
         }

@@ -16,9 +16,9 @@ use slipway_api::people::Override;
 use slipway_api::{Phase, RebootLease, Slot};
 
 use crate::action::{GrantRequest, Plan};
-use crate::budget::{self, slots};
+use crate::budget::slots;
 use crate::gates;
-use crate::govern::governance;
+use crate::index::Index;
 use crate::order;
 use crate::reason::Reason;
 use crate::resting::{self, Candidate};
@@ -82,17 +82,19 @@ pub fn forecast(
             .policies
             .insert(policy.name.clone(), PolicyForecast::default());
     }
-    let queue = queue(snapshot, plan, now, &mut forecast);
+    let index = Index::new(snapshot, now);
+    let queue = queue(&index, plan, &mut forecast);
     let start = Start {
         now: now.as_second(),
         horizon: now.as_second().saturating_add(HORIZON),
         rules: snapshot
             .policies
             .iter()
-            .map(|policy| rules(snapshot, policy, durations))
+            .enumerate()
+            .map(|(place, policy)| rules(&index, place, policy, durations))
             .collect(),
         waiting: queue.iter().map(|(_, waiting)| *waiting).collect(),
-        running: running(snapshot, plan, now),
+        running: running(&index, plan),
     };
     if start.waiting.is_empty() && start.running.is_empty() {
         return forecast;
@@ -114,34 +116,22 @@ pub fn forecast(
 }
 
 fn rules(
-    snapshot: &Snapshot,
+    index: &Index<'_>,
+    place: usize,
     policy: &PolicyView,
     durations: &BTreeMap<String, Durations>,
 ) -> Rules {
-    let limits = budget::limits(snapshot, policy);
     let known = durations.get(&policy.uid).copied();
     Rules {
-        allowed: limits.allowed,
-        in_use: limits
-            .in_use(snapshot.ledger.present().map_or(&[], slots))
-            .len(),
+        allowed: index.limits().get(place).map_or(0, |limits| limits.allowed),
+        in_use: index.in_use(place),
         spread: Spread::new(known.unwrap_or_else(|| Durations::assumed(&policy.spec))),
     }
 }
 
 /// Every node that will be rebooted without anybody's doing, in the order in which they go.
-fn queue(
-    snapshot: &Snapshot,
-    plan: &Plan,
-    now: Timestamp,
-    forecast: &mut Forecast,
-) -> Vec<(String, Waiting)> {
-    let index: BTreeMap<&str, usize> = snapshot
-        .policies
-        .iter()
-        .enumerate()
-        .map(|(index, policy)| (policy.uid.as_str(), index))
-        .collect();
+fn queue(index: &Index<'_>, plan: &Plan, forecast: &mut Forecast) -> Vec<(String, Waiting)> {
+    let (snapshot, now) = (index.snapshot, index.now);
     let held: BTreeSet<&str> = snapshot
         .ledger
         .present()
@@ -151,8 +141,9 @@ fn queue(
         .collect();
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut ready: BTreeMap<String, i64> = BTreeMap::new();
-    for node in snapshot.nodes.values() {
-        let Some(policy) = governance(snapshot, node).policy() else {
+    for row in index.rows() {
+        let node = row.node;
+        let Some(policy) = row.governance.policy() else {
             continue;
         };
         if held.contains(node.name.as_str()) {
@@ -173,19 +164,13 @@ fn queue(
         ready.insert(node.name.clone(), from.as_second());
         candidates.push(candidate(policy, node, since));
     }
-    let uids = candidates
-        .iter()
-        .map(|candidate| candidate.request.policy.uid.clone())
-        .collect::<BTreeSet<String>>();
-    let uids = uids.iter().map(String::as_str).collect();
-    let limits = budget::limits_of(snapshot, &uids);
-    order::sort(snapshot, &limits, candidates)
+    order::sort(index, candidates)
         .into_iter()
         .filter_map(|candidate| {
             let request = candidate.request;
             let node = snapshot.nodes.get(&request.node)?;
             let waiting = Waiting {
-                policy: *index.get(request.policy.uid.as_str())?,
+                policy: index.place(&request.policy.uid)?,
                 control_plane: request.control_plane,
                 counted: node.is_unavailable(),
                 ready_at: ready.get(&request.node).copied()?,
@@ -261,15 +246,12 @@ fn reasons(snapshot: &Snapshot, plan: &Plan, node: &NodeView) -> Vec<Reason> {
 }
 
 /// The nodes that hold a slot now.
-fn running(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Running> {
+fn running(index: &Index<'_>, plan: &Plan) -> Vec<Running> {
+    let (snapshot, now) = (index.snapshot, index.now);
     let Some(ledger) = snapshot.ledger.present() else {
         return Vec::new();
     };
-    let limits: Vec<budget::PolicyLimits> = snapshot
-        .policies
-        .iter()
-        .map(|policy| budget::limits(snapshot, policy))
-        .collect();
+    let limits = index.limits();
     slots(ledger)
         .iter()
         .map(|slot| {
@@ -280,9 +262,7 @@ fn running(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Running> {
             let counts_in: Vec<usize> = limits
                 .iter()
                 .enumerate()
-                .filter(|(_, one)| {
-                    one.policy_uid == slot.policy_uid || one.matched.contains(&slot.node)
-                })
+                .filter(|(_, one)| one.counts(slot))
                 .map(|(index, _)| index)
                 .collect();
             let granted = snapshot

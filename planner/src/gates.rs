@@ -4,13 +4,14 @@
 //! doubt (something could not be observed), which only makes it wait.
 
 use jiff::{SignedDuration, Timestamp};
-use slipway_api::people::{Override, Request};
+use slipway_api::people::Override;
 use slipway_api::policy::{FailureSettings, Mode};
 use slipway_api::{RebootLease, ValidatedPolicy, names};
 
 use crate::backoff;
 use crate::breaker;
-use crate::govern::{self, governance};
+use crate::govern;
+use crate::index::{Index, Row};
 use crate::pace::{self, Needs};
 use crate::reason::Reason;
 use crate::schedule;
@@ -26,8 +27,9 @@ pub enum Stage {
     Finish,
 }
 
-/// Everything that definitely forbids a reboot of this node to start now, most general first.
-pub fn definite(snapshot: &Snapshot, node: &NodeView, stage: Stage, now: Timestamp) -> Vec<Reason> {
+/// What definitely forbids a reboot of this node, whichever policy governs it.
+pub(crate) fn general(index: &Index<'_>, row: &Row<'_>) -> Vec<Reason> {
+    let (snapshot, node) = (index.snapshot, row.node);
     let mut reasons = Vec::new();
     if snapshot
         .ledger
@@ -39,41 +41,46 @@ pub fn definite(snapshot: &Snapshot, node: &NodeView, stage: Stage, now: Timesta
     if node.deleting {
         reasons.push(Reason::NodeDeleting);
     }
-    if let Some(hold) = lease_of(snapshot, node).and_then(|lease| lease.spec.hold.as_ref()) {
+    let lease = row.own_lease();
+    if let Some(hold) = lease.and_then(|lease| lease.spec.hold.as_ref()) {
         reasons.push(Reason::Held {
             by: hold.by.clone(),
             why: hold.reason.clone(),
         });
     }
-    match governance(snapshot, node).policy() {
-        Some(policy) => {
-            let lease = lease_of(snapshot, node);
-            reasons.extend(of_policy(snapshot, policy, lease, stage, now));
+    reasons
+}
+
+/// Everything that definitely forbids a reboot of this node to start now, most general first.
+pub(crate) fn definite(index: &Index<'_>, row: &Row<'_>, stage: Stage) -> Vec<Reason> {
+    let (snapshot, lease) = (index.snapshot, row.own_lease());
+    let mut reasons = general(index, row);
+    match row
+        .policy
+        .and_then(|place| Some((place, snapshot.policies.get(place)?)))
+    {
+        Some((place, policy)) => {
+            reasons.extend(of_policy(policy, lease));
+            let window = Override::Window;
+            let any_time = lease
+                .and_then(RebootLease::manual)
+                .is_some_and(|request| request.overrides(window));
+            if policy.parsed.is_ok() && !any_time {
+                let schedule = index.schedule(place);
+                reasons.extend(
+                    schedule
+                        .and_then(|schedule| schedule.refusal(stage))
+                        .cloned(),
+                );
+            }
         }
-        None => reasons.extend(govern::refusal(snapshot, node)),
+        None => reasons.extend(govern::refusal(snapshot, row.node)),
     }
     reasons
 }
 
-/// The lease of this very node.
-fn lease_of<'a>(snapshot: &'a Snapshot, node: &NodeView) -> Option<&'a RebootLease> {
-    let lease = snapshot.leases.get(&node.name)?;
-    (lease.spec.node_uid == node.uid).then_some(lease)
-}
-
-/// The human's request behind the node's present reboot.
-pub fn manual<'a>(snapshot: &'a Snapshot, node: &NodeView) -> Option<&'a Request> {
-    lease_of(snapshot, node)?.manual()
-}
-
-/// What one policy forbids now.
-fn of_policy(
-    snapshot: &Snapshot,
-    policy: &PolicyView,
-    lease: Option<&RebootLease>,
-    stage: Stage,
-    now: Timestamp,
-) -> Vec<Reason> {
+/// What one policy forbids, whatever its schedule says.
+fn of_policy(policy: &PolicyView, lease: Option<&RebootLease>) -> Vec<Reason> {
     let request = lease.and_then(RebootLease::manual);
     let name = || policy.name.clone();
     let parsed = match &policy.parsed {
@@ -97,16 +104,23 @@ fn of_policy(
     if policy.spec.mode == Mode::Approve && !approved {
         reasons.push(Reason::NotApproved { policy: name() });
     }
-    if request.is_some_and(|request| request.overrides(Override::Window)) {
-        return reasons;
-    }
+    reasons
+}
+
+/// Why the schedule lets nothing at this stage go on, if it does not.
+pub(crate) fn schedule_refusal(
+    snapshot: &Snapshot,
+    policy: &PolicyView,
+    (opening, stage): (Opening, Stage),
+    now: Timestamp,
+) -> Option<Reason> {
+    let parsed = policy.parsed.as_ref().ok()?;
     let needs = needs(snapshot, policy, parsed);
     let needs = match stage {
         Stage::Start => needs.start,
         Stage::Finish => needs.finish,
     };
-    reasons.extend(schedule::refusal(&policy.name, parsed, needs, now));
-    reasons
+    schedule::refusal((&policy.name, parsed), opening, needs, now)
 }
 
 /// What a reboot of the policy needs until the window ends, by what the ledger remembers.
@@ -127,8 +141,13 @@ pub fn schedule(policy: &PolicyView, now: Timestamp) -> Option<Opening> {
 
 /// When a window that is open now no longer leaves enough time: the answer of [`definite`] changes
 /// then, before the window's own edge.
-pub fn schedule_wakes(snapshot: &Snapshot, policy: &PolicyView, now: Timestamp) -> Vec<Timestamp> {
-    let (Some(opening), Ok(parsed)) = (schedule(policy, now), &policy.parsed) else {
+pub(crate) fn schedule_wakes(index: &Index<'_>, place: usize) -> Vec<Timestamp> {
+    let (snapshot, now) = (index.snapshot, index.now);
+    let Some(policy) = snapshot.policies.get(place) else {
+        return Vec::new();
+    };
+    let opening = index.schedule(place).and_then(|schedule| schedule.opening);
+    let (Some(opening), Ok(parsed)) = (opening, &policy.parsed) else {
         return Vec::new();
     };
     let needs = needs(snapshot, policy, parsed);
@@ -186,8 +205,8 @@ pub fn need_refusal(policy: Option<&PolicyView>, node: &NodeView) -> Option<Reas
 }
 
 /// What follows from failures of this node, by the policy that governs it.
-pub fn failure_settings(snapshot: &Snapshot, node: &NodeView) -> FailureSettings {
-    governance(snapshot, node)
+pub(crate) fn failure_settings(row: &Row<'_>) -> FailureSettings {
+    row.governance
         .policy()
         .map(|policy| policy.spec.failure.clone())
         .unwrap_or_default()
@@ -195,35 +214,29 @@ pub fn failure_settings(snapshot: &Snapshot, node: &NodeView) -> FailureSettings
 
 /// What else a grant has to wait for: the node itself, its agent, its past and other control-plane
 /// nodes. The budget is not here: it is decided in the ledger.
-pub fn before_grant(
-    snapshot: &Snapshot,
-    node: &NodeView,
-    lease: &RebootLease,
-    now: Timestamp,
-) -> Vec<Reason> {
+pub(crate) fn before_grant(index: &Index<'_>, row: &Row<'_>, lease: &RebootLease) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    if !node.ready {
+    if !row.node.ready {
         reasons.push(Reason::NodeNotReady);
     }
-    if !snapshot.agents.contains(&node.name) {
+    if !index.snapshot.agents.contains(&row.node.name) {
         reasons.push(Reason::AgentNotReady);
     }
-    let settings = failure_settings(snapshot, node);
-    reasons.extend(backoff::loop_guard(lease, &settings, now));
-    reasons.extend(control_plane_health(snapshot, node));
+    let settings = failure_settings(row);
+    reasons.extend(backoff::loop_guard(lease, &settings, index.now));
+    reasons.extend(control_plane_health(index, row.node));
     reasons
 }
 
 /// For a control-plane node: another one that is not Ready (faults.md S8).
-pub fn control_plane_health(snapshot: &Snapshot, node: &NodeView) -> Option<Reason> {
+pub(crate) fn control_plane_health(index: &Index<'_>, node: &NodeView) -> Option<Reason> {
     if !node.is_control_plane() {
         return None;
     }
-    snapshot
-        .nodes
-        .values()
-        .find(|other| other.name != node.name && other.is_control_plane() && !other.ready)
+    let mut others = index.control_plane_down().iter();
+    others
+        .find(|other| **other != node.name)
         .map(|other| Reason::ControlPlaneNotReady {
-            node: other.name.clone(),
+            node: (*other).to_owned(),
         })
 }

@@ -1,5 +1,7 @@
 //! Which policy a node obeys: the highest priority wins, a tie leaves the node alone.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use slipway_api::lease::PolicyReference;
 
 use crate::reason::Reason;
@@ -43,9 +45,7 @@ impl PolicyView {
     /// True when the policy selects the node. One that cannot be parsed still selects by its
     /// selector, so that a broken policy never hands its nodes to another one.
     pub fn selects(&self, node: &NodeView) -> bool {
-        slipway_api::validate::selector_matches(&self.spec.node_selector, |key| {
-            node.labels.get(key).map(String::as_str)
-        })
+        slipway_api::validate::selector_matches(&self.spec.node_selector, |key| node.label(key))
     }
 }
 
@@ -83,6 +83,60 @@ pub fn governance<'a>(snapshot: &'a Snapshot, node: &NodeView) -> Governance<'a>
         highest = Some(priority);
     }
     found
+}
+
+/// [`governance`] over many nodes: labels that no selector asks for make no difference, so nodes
+/// that agree in the others are judged once.
+pub(crate) struct Selectors<'a> {
+    snapshot: &'a Snapshot,
+    /// Labels that some selector asks for.
+    keys: BTreeSet<&'a str>,
+    known: BTreeMap<Vec<Option<&'a str>>, Governance<'a>>,
+    values: Vec<Option<&'a str>>,
+}
+
+/// Most kinds of nodes that are remembered: where a selector asks for what differs from node to
+/// node, remembering is of no use.
+const KNOWN_MAX: usize = 1_000;
+
+impl<'a> Selectors<'a> {
+    pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
+        let mut keys = BTreeSet::new();
+        for policy in &snapshot.policies {
+            let selector = &policy.spec.node_selector;
+            keys.extend(
+                selector
+                    .match_labels
+                    .iter()
+                    .flatten()
+                    .map(|(key, _)| key.as_str()),
+            );
+            let expressions = selector.match_expressions.iter().flatten();
+            keys.extend(expressions.map(|requirement| requirement.key.as_str()));
+        }
+        Self {
+            snapshot,
+            keys,
+            known: BTreeMap::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Which policy the node obeys.
+    pub(crate) fn governance(&mut self, node: &'a NodeView) -> Governance<'a> {
+        self.values.clear();
+        let keys = self.keys.iter();
+        let values = keys.map(|key| node.label(key));
+        self.values.extend(values);
+        if let Some(known) = self.known.get(self.values.as_slice()) {
+            return *known;
+        }
+        let found = governance(self.snapshot, node);
+        if self.known.len() < KNOWN_MAX {
+            self.known.insert(self.values.clone(), found);
+        }
+        found
+    }
 }
 
 /// Why no single policy governs the node, if none does.

@@ -5,17 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-use slipway_api::RebootLedger;
+use slipway_api::{RebootLedger, RebootLedgerStatus};
 
 use crate::action::GrantRequest;
 use crate::blockers;
 use crate::breaker::record;
 use crate::budget::{self, PolicyLimits};
+use crate::index::Index;
 use crate::order;
 use crate::reason::Reason;
 use crate::resting::Candidate;
-use crate::snapshot::{PolicyView, Snapshot};
+use crate::tally::{Book, Tally};
 use crate::turn::{self, Passer};
 
 /// What a pass decides about those that could go.
@@ -30,13 +30,13 @@ pub(crate) struct Decided {
 /// Decides. At most one node per policy goes: what its drain does to others shows before the next
 /// (F67).
 pub(crate) fn decide(
-    snapshot: &Snapshot,
+    index: &Index<'_>,
     ledger: &RebootLedger,
+    status: &RebootLedgerStatus,
     candidates: Vec<Candidate>,
-    now: Timestamp,
 ) -> Decided {
-    let mut round = Round::new(snapshot, ledger.clone(), now);
-    let candidates = round.arrange(candidates);
+    let mut round = Round::new(index, ledger, status);
+    let candidates = order::sort(index, candidates);
     round.fill(&candidates);
     for candidate in &candidates {
         let request = &candidate.request;
@@ -57,47 +57,41 @@ pub(crate) fn decide(
     round.decided
 }
 
-struct Round<'a> {
-    snapshot: &'a Snapshot,
+struct Round<'i, 'a> {
+    index: &'i Index<'a>,
     ledger: RebootLedger,
-    now: Timestamp,
-    policies: BTreeMap<&'a str, &'a PolicyView>,
-    limits: BTreeMap<String, PolicyLimits>,
+    book: Book,
+    /// What is used of each policy's limits, by position.
+    tallies: Vec<Tally>,
     /// Candidates that nothing keeps but their turn: what keeps them ends by itself.
     waits: BTreeSet<String>,
     /// Domains, by policy, in which somebody waits that could go.
-    domains: BTreeMap<String, BTreeSet<String>>,
-    granted: BTreeMap<String, String>,
+    domains: BTreeMap<usize, BTreeSet<String>>,
+    /// Whom each policy has granted in this pass.
+    granted: BTreeMap<usize, String>,
     decided: Decided,
 }
 
-impl<'a> Round<'a> {
-    fn new(snapshot: &'a Snapshot, ledger: RebootLedger, now: Timestamp) -> Self {
+impl<'i, 'a> Round<'i, 'a> {
+    fn new(index: &'i Index<'a>, ledger: &RebootLedger, status: &RebootLedgerStatus) -> Self {
+        let limits = index.limits();
+        let book = limits
+            .first()
+            .map_or_else(Book::default, |any| Book::of(&status.slots, &any.cluster));
+        let tally = |(place, limits)| {
+            let counted = index.counted(place).iter().copied();
+            Tally::of((status, counted), limits, index.now)
+        };
         Self {
-            snapshot,
-            ledger,
-            now,
-            policies: snapshot
-                .policies
-                .iter()
-                .map(|policy| (policy.uid.as_str(), policy))
-                .collect(),
-            limits: BTreeMap::new(),
+            index,
+            ledger: ledger.clone(),
+            book,
+            tallies: limits.iter().enumerate().map(tally).collect(),
             waits: BTreeSet::new(),
             domains: BTreeMap::new(),
             granted: BTreeMap::new(),
             decided: Decided::default(),
         }
-    }
-
-    /// The candidates in order, and the limits of their policies.
-    fn arrange(&mut self, candidates: Vec<Candidate>) -> Vec<Candidate> {
-        let uids: BTreeSet<&str> = candidates
-            .iter()
-            .map(|candidate| candidate.request.policy.uid.as_str())
-            .collect();
-        self.limits = budget::limits_of(self.snapshot, &uids);
-        order::sort(self.snapshot, &self.limits, candidates)
     }
 
     /// Learns who waits for nothing but the others, before anybody is granted.
@@ -111,38 +105,44 @@ impl<'a> Round<'a> {
             if refused.as_ref().is_none_or(is_a_matter_of_turn) {
                 self.waits.insert(request.node.clone());
             }
-            if let Some(domain) = self.domain(request) {
-                let of_policy = self.domains.entry(request.policy.uid.clone()).or_default();
-                of_policy.insert(domain);
+            if let Some((place, domain)) = self.domain(request) {
+                let of_policy = self.domains.entry(place).or_default();
+                if !of_policy.contains(domain) {
+                    of_policy.insert(domain.to_owned());
+                }
             }
         }
     }
 
-    fn limits(&self, request: &GrantRequest) -> Option<&PolicyLimits> {
-        self.limits.get(&request.policy.uid)
+    fn limits(&self, request: &GrantRequest) -> Option<(usize, &'i PolicyLimits<'a>)> {
+        let place = self.index.place(&request.policy.uid)?;
+        Some((place, self.index.limits().get(place)?))
     }
 
-    fn domain(&self, request: &GrantRequest) -> Option<String> {
-        let domains = self.limits(request)?.domains.as_ref()?;
-        domains.of.get(&request.node).cloned()
+    fn domain(&self, request: &GrantRequest) -> Option<(usize, &'a str)> {
+        let (place, limits) = self.limits(request)?;
+        let domains = limits.domains.as_ref()?;
+        Some((place, *domains.of.get(request.node.as_str())?))
     }
 
     fn limit(&self, request: &GrantRequest) -> Option<Reason> {
-        let Some(limits) = self.limits(request) else {
+        let Some((place, limits)) = self.limits(request) else {
             return Some(Reason::NoPolicy);
         };
-        budget::refuse(&self.ledger, request, limits, self.now)
+        let tally = self.tallies.get(place)?;
+        let counted = (&self.book, tally);
+        budget::refuse_by(&self.ledger, counted, request, limits, self.index.now)
     }
 
     /// Why the candidate is not granted in this pass, but for blockers.
     fn refusal(&self, request: &GrantRequest) -> Option<Reason> {
         let turn = || {
-            let status = self.ledger.status.as_ref()?;
-            turn::refuse(status, request, |node| self.waits.contains(node), self.now)
+            let (status, now) = (self.ledger.status.as_ref()?, self.index.now);
+            turn::refuse(status, request, |node| self.waits.contains(node), now)
                 .or_else(|| self.unfinished(request))
         };
         let next = || {
-            let after = self.granted.get(&request.policy.uid)?;
+            let after = self.granted.get(&self.index.place(&request.policy.uid)?)?;
             Some(Reason::NextInLine {
                 after: after.clone(),
             })
@@ -152,22 +152,22 @@ impl<'a> Round<'a> {
 
     /// Another domain that was begun, and in which somebody waits that could go.
     fn unfinished(&self, request: &GrantRequest) -> Option<Reason> {
-        let limits = self.limits(request)?;
+        let (place, limits) = self.limits(request)?;
         let domains = limits.domains.as_ref()?;
-        let own = domains.of.get(&request.node)?;
+        let own = *domains.of.get(request.node.as_str())?;
         let status = self.ledger.status.as_ref()?;
-        if turn::is_held_for(status, &request.node, self.now) {
+        if turn::is_held_for(status, &request.node, self.index.now) {
             return None;
         }
-        let waiting = self.domains.get(&request.policy.uid)?;
+        let waiting = self.domains.get(&place)?;
         let begun = &record(status, &request.policy.uid)?.domains;
-        let used = domains.used(limits, &status.slots);
+        let used = self.tallies.get(place)?.domains();
         let unfinished: BTreeSet<&str> = begun
             .iter()
             .filter(|begun| waiting.contains(*begun))
             .map(String::as_str)
-            .chain(used)
-            .filter(|other| other != own)
+            .chain(used.map(|(domain, _)| domain))
+            .filter(|other| *other != own)
             .collect();
         if unfinished.len() < domains.at_once {
             return None;
@@ -176,23 +176,23 @@ impl<'a> Round<'a> {
             .into_iter()
             .next()
             .map(|other| Reason::DomainBusy {
-                policy: limits.policy.clone(),
+                policy: limits.policy.to_owned(),
                 domain: other.to_owned(),
             })
     }
 
     fn blockers(&self, request: &GrantRequest) -> Vec<Reason> {
-        let policy = self.policies.get(request.policy.uid.as_str());
-        let node = self.snapshot.nodes.get(&request.node);
-        match (policy, node) {
-            (Some(policy), Some(node)) => blockers::against(self.snapshot, policy, node, self.now),
-            (None, _) | (_, None) => vec![Reason::NoPolicy],
-        }
+        let row = self.index.row(&request.node);
+        row.map_or_else(
+            || vec![Reason::NoPolicy],
+            |row| blockers::against(self.index, row),
+        )
     }
 
     /// Whom this grant passes: those that came earlier, wait for nothing but their turn, and may
     /// have been kept by this very grant.
     fn passes(&self, candidates: &[Candidate], granted: &Candidate) -> Vec<Passer> {
+        let gone: BTreeSet<&str> = self.granted.values().map(String::as_str).collect();
         let mut passed: Vec<&Candidate> = candidates
             .iter()
             .filter(|other| {
@@ -203,7 +203,7 @@ impl<'a> Round<'a> {
                 other.requested_at < granted.requested_at
                     && related
                     && self.waits.contains(&request.node)
-                    && !self.granted.values().any(|node| *node == request.node)
+                    && !gone.contains(request.node.as_str())
             })
             .collect();
         passed.sort_by(|a, b| {
@@ -221,16 +221,22 @@ impl<'a> Round<'a> {
     }
 
     fn append(&mut self, request: &GrantRequest) -> Reason {
-        let Some(limits) = self.limits.get(&request.policy.uid) else {
+        let Some((place, limits)) = self.limits(request) else {
             return Reason::NoPolicy;
         };
-        let appended = budget::append(&self.ledger, request, limits, self.now);
-        match appended {
-            Ok((status, _)) => self.ledger.status = Some(status),
+        let now = self.index.now;
+        let status = match budget::append(&self.ledger, request, limits, now) {
+            Ok((status, _)) => status,
             Err(reason) => return reason,
+        };
+        if let Some(slot) = status.slots.last() {
+            self.book.add(slot, &limits.cluster);
+            for (tally, limits) in self.tallies.iter_mut().zip(self.index.limits()) {
+                tally.add(slot, &status, limits, now);
+            }
         }
-        let (policy, node) = (request.policy.uid.clone(), request.node.clone());
-        self.granted.insert(policy, node);
+        self.ledger.status = Some(status);
+        self.granted.insert(place, request.node.clone());
         Reason::Granted
     }
 }

@@ -9,6 +9,7 @@ use slipway_api::{Phase, RebootLease, Slot};
 use crate::action::{Action, FreeBecause};
 use crate::breaker;
 use crate::clear;
+use crate::index::{Index, Row};
 use crate::limits::{ACCEPT_LIMIT, CLEAR_REFRESH, GONE_NODE_KEEPS_SLOT};
 use crate::reason::Reason;
 use crate::snapshot::{CordonState, Gap, NodeView, Snapshot};
@@ -48,16 +49,14 @@ impl Held {
 const RETRY_CLEAR: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
 
 /// Decides for one slot.
-pub(crate) fn step(snapshot: &Snapshot, slot: &Slot, now: Timestamp) -> Held {
-    let node = snapshot
-        .nodes
-        .get(&slot.node)
-        .filter(|node| node.uid == slot.node_uid);
-    let Some(node) = node else {
+pub(crate) fn step(index: &Index<'_>, slot: &Slot) -> Held {
+    let (snapshot, now) = (index.snapshot, index.now);
+    let row = index.row(&slot.node);
+    let Some(row) = row.filter(|row| row.node.uid == slot.node_uid) else {
         return without_node(snapshot, slot, now);
     };
-    let lease = snapshot.leases.get(&slot.node);
-    let Some(lease) = lease.filter(|lease| speaks_for(lease, slot)) else {
+    let node = row.node;
+    let Some(lease) = row.lease.filter(|lease| speaks_for(lease, slot)) else {
         if is_unsynced(snapshot) {
             return Held::because(Reason::AnswerOwed);
         }
@@ -79,7 +78,7 @@ pub(crate) fn step(snapshot: &Snapshot, slot: &Slot, now: Timestamp) -> Held {
         .filter(|grant| grant.fence == slot.fence)
     {
         Some(grant) => {
-            let mut held = granted(snapshot, node, lease, grant, now);
+            let mut held = granted(index, row, lease, grant);
             held.actions.extend(note_stuck(snapshot, slot, &held));
             held
         }
@@ -191,13 +190,8 @@ fn revoke(slot: &Slot, reason: Reason) -> Held {
 }
 
 /// A grant that is not over.
-fn granted(
-    snapshot: &Snapshot,
-    node: &NodeView,
-    lease: &RebootLease,
-    grant: &Grant,
-    now: Timestamp,
-) -> Held {
+fn granted(index: &Index<'_>, row: &Row<'_>, lease: &RebootLease, grant: &Grant) -> Held {
+    let (node, now) = (row.node, index.now);
     let fence = grant.fence;
     if lease.is_revoked(fence) {
         // Accepted, else it would be over: the agent undoes and says so.
@@ -211,7 +205,7 @@ fn granted(
         };
         Held::act(action, reason)
     };
-    let refusal = || refusal(snapshot, node, lease, now);
+    let refusal = || refusal(index, row, lease);
     match lease.phase() {
         Phase::Pending | Phase::Granted | Phase::Completed | Phase::Aborted | Phase::Failed => {
             match refusal().or_else(|| unaccepted(lease, grant, now)) {
@@ -220,20 +214,22 @@ fn granted(
             }
         }
         Phase::Draining => refusal().map_or_else(|| Held::because(Reason::Draining), call_off),
-        Phase::Drained => refusal().map_or_else(|| drained(node, lease, fence, now), call_off),
+        Phase::Drained => refusal().map_or_else(
+            || Held {
+                reason: Some(key_waits_for(index, row).unwrap_or(Reason::Drained)),
+                ..drained(node, lease, fence, now)
+            },
+            call_off,
+        ),
         Phase::Rebooting => away(lease, grant, now, Reason::Rebooting),
-        Phase::Rebooted => rebooted(snapshot, node, lease, grant, now),
+        Phase::Rebooted => rebooted(index, node, lease, grant),
     }
 }
 
 /// The definite no, in the words of what happened to the policy.
-fn refusal(
-    snapshot: &Snapshot,
-    node: &NodeView,
-    lease: &RebootLease,
-    now: Timestamp,
-) -> Option<Reason> {
-    let reason = clear::refusal(snapshot, node, now)?;
+fn refusal(index: &Index<'_>, row: &Row<'_>, lease: &RebootLease) -> Option<Reason> {
+    let snapshot = index.snapshot;
+    let reason = clear::refusal(index, row)?;
     let granted_by = lease.spec.policy.as_ref();
     let gone = granted_by.filter(|policy| {
         !snapshot
@@ -294,6 +290,13 @@ fn waiting_for_agent(node: &NodeView, lease: &RebootLease, grant: &Grant) -> Hel
     }
 }
 
+/// What the second key waits for, as far as a pass can tell.
+fn key_waits_for(index: &Index<'_>, row: &Row<'_>) -> Option<Reason> {
+    let unread = clear::policy_unread(index, row);
+    let unread = unread.map(|gap| Reason::NotObserved { gap: gap.clone() });
+    unread.or_else(|| index.excess().keeps(&row.node.name).cloned())
+}
+
 fn drained(node: &NodeView, lease: &RebootLease, fence: i64, now: Timestamp) -> Held {
     let turned = lease
         .spec
@@ -346,16 +349,11 @@ fn away(lease: &RebootLease, grant: &Grant, now: Timestamp, reason: Reason) -> H
     }
 }
 
-fn rebooted(
-    snapshot: &Snapshot,
-    node: &NodeView,
-    lease: &RebootLease,
-    grant: &Grant,
-    now: Timestamp,
-) -> Held {
+fn rebooted(index: &Index<'_>, node: &NodeView, lease: &RebootLease, grant: &Grant) -> Held {
+    let now = index.now;
     let mut held = away(lease, grant, now, Reason::Verifying);
     held.questions = verify::questions(lease, node, now);
-    match verify::judge(lease, node, &snapshot.blockers, now) {
+    match verify::judge(lease, node, &index.snapshot.blockers, now) {
         Conclusion::Complete | Conclusion::Fail(_) => {
             held.actions.push(Action::Conclude {
                 node: node.name.clone(),

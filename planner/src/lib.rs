@@ -14,11 +14,13 @@ pub mod catalogue;
 pub mod check;
 pub mod clear;
 mod clears;
+mod excess;
 pub mod forecast;
 pub mod gates;
 pub mod govern;
 mod grants;
 mod held;
+mod index;
 pub mod ledger;
 pub mod limits;
 pub mod lint;
@@ -34,9 +36,12 @@ pub mod schedule;
 mod sentence;
 pub mod snapshot;
 pub mod spread;
+mod tally;
 pub mod turn;
 pub mod verify;
 pub mod window;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use slipway_api::{Phase, RebootLease, Slot};
@@ -45,6 +50,7 @@ pub use action::{Action, FreeBecause, GrantRequest, Plan, PolicyVerdict, Verdict
 pub use reason::Reason;
 pub use snapshot::{CordonState, Gap, LedgerState, Need, NodeView, PolicyView, Snapshot};
 
+use index::{Index, Row};
 use resting::Candidate;
 
 /// Decides everything about everybody, once.
@@ -65,21 +71,29 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
         let status = ledger::initial(snapshot, now);
         draft.plan.actions.push(Action::CreateLedger { status });
     }
-    let slots: &[Slot] = snapshot.ledger.present().map_or(&[], budget::slots);
-    for slot in slots {
-        draft.add_held(snapshot, slot, now);
-    }
-    for node in snapshot.nodes.values() {
-        if !draft.plan.verdicts.contains_key(&node.name) {
-            draft.add_resting(snapshot, node, now);
+    let index = Index::new(snapshot, now);
+    let mut held = BTreeMap::new();
+    for slot in snapshot.ledger.present().map_or(&[][..], budget::slots) {
+        if let Some(verdict) = draft.add_held(&index, slot) {
+            held.insert(slot.node.as_str(), verdict);
         }
     }
-    draft.grant(snapshot, now);
-    draft.plan.policies = policies::verdicts(snapshot, &draft.plan.verdicts, now);
-    let windows = snapshot
-        .policies
-        .iter()
-        .flat_map(|policy| gates::schedule_wakes(snapshot, policy, now));
+    let mut verdicts = Vec::with_capacity(index.rows().len());
+    // Both sorted: joined in one walk.
+    let mut held = held.into_iter().peekable();
+    for row in index.rows() {
+        let name = &row.node.name;
+        let verdict = held.next_if(|(node, _)| node == name);
+        let verdict = verdict.map(|(_, verdict)| verdict);
+        let verdict = verdict.unwrap_or_else(|| draft.add_resting(&index, row));
+        verdicts.push((name.clone(), verdict));
+    }
+    // Sorted already: built in one go instead of one search per node.
+    draft.plan.verdicts = verdicts.into_iter().collect();
+    draft.grant(&index);
+    draft.plan.policies = policies::verdicts(&index, &draft.plan.verdicts);
+    let places = 0..snapshot.policies.len();
+    let windows = places.flat_map(|place| gates::schedule_wakes(&index, place));
     draft.wakes.extend(windows);
     draft.wakes.extend(ledger::wake(snapshot));
     draft.wakes.extend(policies::breaker_wakes(snapshot, now));
@@ -96,28 +110,26 @@ struct Draft {
 }
 
 impl Draft {
-    fn add_held(&mut self, snapshot: &Snapshot, slot: &Slot, now: Timestamp) {
-        let held = held::step(snapshot, slot, now);
+    /// The verdict on the node that a slot is of.
+    fn add_held(&mut self, index: &Index<'_>, slot: &Slot) -> Option<Verdict> {
+        let held = held::step(index, slot);
         self.plan.actions.extend(held.actions);
         self.wakes.extend(held.wakes);
         self.plan.questions.extend(held.questions);
         // A slot of a former node says nothing about the node that has its name now, except that
         // the name is taken until the slot is free.
-        let Some(node) = snapshot.nodes.get(&slot.node) else {
-            return;
-        };
+        let row = index.row(&slot.node)?;
         let reason = held.reason.unwrap_or(Reason::SlotHeld);
-        let phase = snapshot.leases.get(&slot.node).map(RebootLease::phase);
+        let phase = row.lease.map(RebootLease::phase);
         // The agent is away, so nobody else would say it.
         let stuck = matches!(reason, Reason::Stuck { .. } | Reason::ReleaseWaits { .. });
-        let policy = govern::governance(snapshot, node).reference();
+        let policy = index.reference(row);
         if phase.is_some_and(|phase| !phase.is_committed()) {
             // Still to be called off, or to be given the second key.
-            self.plan
-                .ask
-                .extend(policy.iter().map(|policy| policy.uid.clone()));
+            let uid = policy.iter().map(|policy| policy.uid.clone());
+            self.plan.ask.extend(uid);
         }
-        let verdict = Verdict {
+        Some(Verdict {
             policy,
             phase,
             waiting_for: held.waits,
@@ -127,38 +139,35 @@ impl Draft {
                     Some(Phase::Pending | Phase::Granted | Phase::Rebooted)
                 ),
             reason,
-        };
-        self.plan.verdicts.insert(slot.node.clone(), verdict);
+        })
     }
 
-    fn add_resting(&mut self, snapshot: &Snapshot, node: &NodeView, now: Timestamp) {
-        let resting = resting::step(snapshot, node, now);
+    fn add_resting(&mut self, index: &Index<'_>, row: &Row<'_>) -> Verdict {
+        let resting = resting::step(index, row);
         self.plan.actions.extend(resting.actions);
         self.wakes.extend(resting.wakes);
         self.candidates.extend(resting.candidate);
-        let phase = snapshot.leases.get(&node.name).map(RebootLease::phase);
-        let reason = resting
-            .reasons
-            .first()
-            .cloned()
-            .unwrap_or(Reason::NotRequired);
-        let verdict = Verdict {
-            policy: govern::governance(snapshot, node).reference(),
+        let phase = row.lease.map(RebootLease::phase);
+        let reason = resting.reasons.first().cloned();
+        Verdict {
+            policy: index.reference(row),
             phase,
-            reason,
+            reason: reason.unwrap_or(Reason::NotRequired),
             waiting_for: resting.reasons,
             report: phase.is_some_and(|phase| !phase.is_accepted()),
-        };
-        self.plan.verdicts.insert(node.name.clone(), verdict);
+        }
     }
 
     /// Grants in order; everybody else learns what it waits for.
-    fn grant(&mut self, snapshot: &Snapshot, now: Timestamp) {
+    fn grant(&mut self, index: &Index<'_>) {
         let candidates = std::mem::take(&mut self.candidates);
-        let Some(ledger) = snapshot.ledger.present() else {
+        let Some(ledger) = index.snapshot.ledger.present() else {
             return;
         };
-        let decided = grants::decide(snapshot, ledger, candidates, now);
+        let Some(status) = &ledger.status else {
+            return;
+        };
+        let decided = grants::decide(index, ledger, status, candidates);
         self.plan.ask.extend(decided.ask);
         for (request, reasons) in decided.candidates {
             self.wakes.extend(reasons.iter().filter_map(Reason::ends));

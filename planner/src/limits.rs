@@ -58,6 +58,10 @@ pub const RELEASED_KEEPS_SLOT: SignedDuration = SignedDuration::from_mins(1);
 /// nothing was disturbed but pods.
 pub const BACKOFF_NOT_REBOOTED: SignedDuration = SignedDuration::from_mins(1);
 
+/// So many drains in a row that a blocker called off are no accident: the drain itself may cause
+/// what the blocker sees (faults.md Q8).
+pub const BLOCKED_DRAINS_MAX: usize = 3;
+
 /// No pause is longer.
 pub const BACKOFF_MAX: SignedDuration = SignedDuration::from_hours(24);
 

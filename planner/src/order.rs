@@ -9,8 +9,9 @@ use slipway_api::policy::Order;
 
 use crate::breaker::record;
 use crate::budget::PolicyLimits;
+use crate::index::Index;
 use crate::resting::Candidate;
-use crate::snapshot::{PolicyView, Snapshot};
+use crate::snapshot::PolicyView;
 
 /// A candidate's place. Names come last: a stable tie-break.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -30,47 +31,46 @@ struct Key {
 }
 
 /// The candidates in order.
-pub(crate) fn sort(
-    snapshot: &Snapshot,
-    limits: &BTreeMap<String, PolicyLimits>,
-    candidates: Vec<Candidate>,
-) -> Vec<Candidate> {
-    let policies: BTreeMap<&str, &PolicyView> = snapshot
-        .policies
-        .iter()
-        .map(|policy| (policy.uid.as_str(), policy))
-        .collect();
-    let domains = domain_ranks(snapshot, limits, &candidates);
+pub(crate) fn sort(index: &Index<'_>, candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let lasts = last_grants(index);
+    let domains = domain_ranks(index, &candidates);
     let mut keyed: Vec<(Key, Candidate)> = candidates
         .into_iter()
         .map(|candidate| {
-            let policy = policies.get(candidate.request.policy.uid.as_str()).copied();
-            (key(snapshot, policy, &domains, &candidate), candidate)
+            let uid = candidate.request.policy.uid.as_str();
+            let of_policy = (index.policy(uid), lasts.get(uid).copied());
+            (key(index, of_policy, &domains, &candidate), candidate)
         })
         .collect();
     keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
     keyed.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
+/// When each policy was last granted a reboot, by UID.
+fn last_grants<'a>(index: &Index<'a>) -> BTreeMap<&'a str, Timestamp> {
+    let ledger = index.snapshot.ledger.present();
+    let status = ledger.and_then(|ledger| ledger.status.as_ref());
+    // The first record of a policy counts, as everywhere.
+    let records = status
+        .into_iter()
+        .flat_map(|status| status.policies.iter().rev());
+    records
+        .filter_map(|record| Some((record.uid.as_str(), record.last_grant_at.as_ref()?.0)))
+        .collect()
+}
+
 fn key(
-    snapshot: &Snapshot,
-    policy: Option<&PolicyView>,
+    index: &Index<'_>,
+    (policy, last): (Option<&PolicyView>, Option<Timestamp>),
     domains: &BTreeMap<String, i64>,
     candidate: &Candidate,
 ) -> Key {
     let request = &candidate.request;
     let order = policy.map_or(&[][..], |policy| &policy.spec.order);
-    let status = snapshot
-        .ledger
-        .present()
-        .and_then(|ledger| ledger.status.as_ref());
-    let last = status
-        .and_then(|status| record(status, &request.policy.uid))
-        .and_then(|record| record.last_grant_at.as_ref())
-        .map(|last| last.0);
+    let leader = index.snapshot.leader_node.as_deref();
     Key {
         in_order: !request.overrides(Override::Order),
-        is_own: snapshot.leader_node.as_deref() == Some(request.node.as_str()),
+        is_own: leader == Some(request.node.as_str()),
         is_last: request.control_plane && order.contains(&Order::ControlPlaneLast),
         policy: (last, request.policy.name.clone()),
         own: order
@@ -87,12 +87,9 @@ fn key(
 
 /// The rank of each candidate's domain within its policy: begun ones first, then the one whose
 /// first node waits longest.
-fn domain_ranks(
-    snapshot: &Snapshot,
-    limits: &BTreeMap<String, PolicyLimits>,
-    candidates: &[Candidate],
-) -> BTreeMap<String, i64> {
-    let status = snapshot
+fn domain_ranks(index: &Index<'_>, candidates: &[Candidate]) -> BTreeMap<String, i64> {
+    let status = index
+        .snapshot
         .ledger
         .present()
         .and_then(|ledger| ledger.status.as_ref());
@@ -100,13 +97,13 @@ fn domain_ranks(
     let mut of_node: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for candidate in candidates {
         let request = &candidate.request;
-        let domains = limits
-            .get(&request.policy.uid)
-            .and_then(|limits| limits.domains.as_ref());
-        let Some(domain) = domains.and_then(|domains| domains.of.get(&request.node)) else {
+        let place = index.place(&request.policy.uid);
+        let limits: Option<&PolicyLimits<'_>> = place.and_then(|place| index.limits().get(place));
+        let domains = limits.and_then(|limits| limits.domains.as_ref());
+        let Some(domain) = domains.and_then(|domains| domains.of.get(request.node.as_str())) else {
             continue;
         };
-        let key = (request.policy.uid.as_str(), domain.as_str());
+        let key = (request.policy.uid.as_str(), *domain);
         of_node.insert(&request.node, key);
         let first = oldest.entry(key).or_insert(candidate.requested_at);
         *first = (*first).min(candidate.requested_at);

@@ -3,73 +3,93 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use slipway_api::Phase;
 use slipway_api::policy::NodeCounts;
+use slipway_api::{Phase, RebootLease};
 
 use crate::action::{PolicyVerdict, Verdict};
-use crate::blockers;
+use crate::blockers::{self, Waits};
 use crate::breaker;
-use crate::budget::{self, PolicyLimits, slots};
-use crate::gates;
-use crate::govern::{Governance, candidates, governance};
+use crate::govern::{Governance, candidates};
+use crate::index::Index;
 use crate::reason::Reason;
-use crate::snapshot::{NodeView, PolicyView, Snapshot};
+use crate::snapshot::{PolicyView, Snapshot};
 
 /// One verdict per policy, by name.
-pub fn verdicts(
-    snapshot: &Snapshot,
+pub(crate) fn verdicts(
+    index: &Index<'_>,
     nodes: &BTreeMap<String, Verdict>,
-    now: Timestamp,
 ) -> BTreeMap<String, PolicyVerdict> {
-    // Once for all of them: each look at the nodes costs every node times every policy.
-    let uids = snapshot.policies.iter().map(|policy| policy.uid.as_str());
-    let limits = budget::limits_of(snapshot, &uids.collect());
-    let ties = ties(snapshot);
-    let of = |policy: &PolicyView| {
-        let limits = limits.get(&policy.uid).cloned().unwrap_or_default();
-        let mut verdict = verdict(snapshot, policy, &limits, nodes, now);
-        verdict.conflicts_with = ties.get(policy.uid.as_str()).cloned().unwrap_or_default();
-        verdict
-    };
-    snapshot
-        .policies
-        .iter()
-        .map(|policy| (policy.name.clone(), of(policy)))
+    let ties = ties(index);
+    let waits = Waits::of(nodes);
+    let mut counted = count(index, nodes);
+    let policies = index.snapshot.policies.iter().enumerate();
+    policies
+        .map(|(place, policy)| {
+            let counted = counted.get_mut(place).map(std::mem::take);
+            let mut verdict = verdict(index, place, policy, counted.unwrap_or_default());
+            verdict.conflicts_with = ties.get(policy.uid.as_str()).cloned().unwrap_or_default();
+            verdict.blocked_by =
+                (!policy.spec.blockers.is_empty()).then(|| blockers::lines(index, place, &waits));
+            (policy.name.clone(), verdict)
+        })
         .collect()
 }
 
+/// What a policy's nodes are doing.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    nodes: NodeCounts,
+    stuck: Vec<String>,
+    failed: Vec<String>,
+}
+
+/// By position of the policy, from one walk over all nodes; verdicts are sorted as they are.
+fn count(index: &Index<'_>, verdicts: &BTreeMap<String, Verdict>) -> Vec<Counted> {
+    let mut all = vec![Counted::default(); index.snapshot.policies.len()];
+    for (row, verdict) in index.rows().iter().zip(verdicts.values()) {
+        let Some(counted) = row.policy.and_then(|place| all.get_mut(place)) else {
+            continue;
+        };
+        let name = || row.node.name.clone();
+        counted.nodes.matched += 1;
+        counted.nodes.required += i32::from(row.required);
+        if matches!(verdict.reason, Reason::Stuck { .. }) {
+            counted.stuck.push(name());
+        }
+        match row.own_lease().map(RebootLease::phase) {
+            None | Some(Phase::Aborted) => {}
+            Some(Phase::Pending) => counted.nodes.waiting += 1,
+            Some(Phase::Completed) => counted.nodes.completed += 1,
+            Some(Phase::Failed) => {
+                counted.nodes.failed += 1;
+                counted.failed.push(name());
+            }
+            Some(
+                Phase::Granted
+                | Phase::Draining
+                | Phase::Drained
+                | Phase::Rebooting
+                | Phase::Rebooted,
+            ) => counted.nodes.in_progress += 1,
+        }
+    }
+    all
+}
+
 fn verdict(
-    snapshot: &Snapshot,
+    index: &Index<'_>,
+    place: usize,
     policy: &PolicyView,
-    limits: &PolicyLimits,
-    verdicts: &BTreeMap<String, Verdict>,
-    now: Timestamp,
+    counted: Counted,
 ) -> PolicyVerdict {
-    let in_use = limits
-        .in_use(snapshot.ledger.present().map_or(&[], slots))
-        .len();
-    let governed: Vec<&NodeView> = limits
-        .matched
-        .iter()
-        .filter_map(|name| snapshot.nodes.get(name))
-        .collect();
-    let stuck = governed
-        .iter()
-        .filter(|node| {
-            verdicts
-                .get(&node.name)
-                .is_some_and(|verdict| matches!(verdict.reason, Reason::Stuck { .. }))
-        })
-        .map(|node| node.name.clone())
-        .collect();
-    let failed = names_in_phase(snapshot, &governed, Phase::Failed);
+    let limits = index.limits().get(place);
     PolicyVerdict {
         uid: policy.uid.clone(),
         generation: policy.generation,
-        nodes: counts(snapshot, &governed),
-        allowed: limits.allowed,
-        in_use,
-        opening: gates::schedule(policy, now),
+        nodes: counted.nodes,
+        allowed: limits.map_or(0, |limits| limits.allowed),
+        in_use: index.in_use(place),
+        opening: index.schedule(place).and_then(|schedule| schedule.opening),
         invalid: policy
             .parsed
             .as_ref()
@@ -79,11 +99,10 @@ fn verdict(
                 message: error.to_string(),
             }),
         conflicts_with: Vec::new(),
-        stuck,
-        failed,
-        breaker: breaker_of(snapshot, policy, now),
-        blocked_by: (!policy.spec.blockers.is_empty())
-            .then(|| blockers::lines(snapshot, policy, verdicts, now)),
+        stuck: counted.stuck,
+        failed: counted.failed,
+        breaker: breaker_of(index.snapshot, policy, index.now),
+        blocked_by: None,
         warnings: warnings(policy),
     }
 }
@@ -105,7 +124,7 @@ fn breaker_of(snapshot: &Snapshot, policy: &PolicyView, now: Timestamp) -> break
 }
 
 /// When time alone changes where a breaker stands.
-pub fn breaker_wakes(snapshot: &Snapshot, now: Timestamp) -> Vec<Timestamp> {
+pub(crate) fn breaker_wakes(snapshot: &Snapshot, now: Timestamp) -> Vec<Timestamp> {
     snapshot
         .policies
         .iter()
@@ -116,46 +135,14 @@ pub fn breaker_wakes(snapshot: &Snapshot, now: Timestamp) -> Vec<Timestamp> {
         .collect()
 }
 
-fn names_in_phase(snapshot: &Snapshot, nodes: &[&NodeView], phase: Phase) -> Vec<String> {
-    nodes
-        .iter()
-        .filter(|node| lease_phase(snapshot, node) == Some(phase))
-        .map(|node| node.name.clone())
-        .collect()
-}
-
-fn lease_phase(snapshot: &Snapshot, node: &NodeView) -> Option<Phase> {
-    let lease = snapshot.leases.get(&node.name)?;
-    (lease.spec.node_uid == node.uid).then(|| lease.phase())
-}
-
-fn counts(snapshot: &Snapshot, nodes: &[&NodeView]) -> NodeCounts {
-    let in_phase = |wanted: &dyn Fn(Phase) -> bool| {
-        let count = nodes
-            .iter()
-            .filter(|node| lease_phase(snapshot, node).is_some_and(wanted))
-            .count();
-        i32::try_from(count).unwrap_or(i32::MAX)
-    };
-    let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-    NodeCounts {
-        matched: count(nodes.len()),
-        required: count(nodes.iter().filter(|node| node.need.is_required()).count()),
-        waiting: in_phase(&|phase| phase == Phase::Pending),
-        in_progress: in_phase(&|phase| phase == Phase::Granted || phase.is_accepted()),
-        completed: in_phase(&|phase| phase == Phase::Completed),
-        failed: in_phase(&|phase| phase == Phase::Failed),
-    }
-}
-
 /// Names of the policies that tie with each over some node, by UID.
-fn ties(snapshot: &Snapshot) -> BTreeMap<&str, Vec<String>> {
+fn ties<'a>(index: &Index<'a>) -> BTreeMap<&'a str, Vec<String>> {
     let mut ties: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    let contested = snapshot
-        .nodes
-        .values()
-        .filter(|node| matches!(governance(snapshot, node), Governance::Conflict));
-    for top in contested.map(|node| candidates(snapshot, node)) {
+    let contested = index
+        .rows()
+        .iter()
+        .filter(|row| matches!(row.governance, Governance::Conflict));
+    for top in contested.map(|row| candidates(index.snapshot, row.node)) {
         for policy in &top {
             let others = top.iter().filter(|other| other.uid != policy.uid);
             let names = others.map(|other| other.name.clone());

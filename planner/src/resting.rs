@@ -7,9 +7,10 @@ use slipway_api::{Phase, RebootLease, Slot};
 use crate::action::{Action, GrantRequest};
 use crate::backoff;
 use crate::gates;
-use crate::govern::{Governance, governance};
+use crate::govern::Governance;
+use crate::index::{Index, Row};
 use crate::reason::Reason;
-use crate::snapshot::{LedgerState, Need, NodeView, PolicyView, Snapshot};
+use crate::snapshot::{LedgerState, Need, NodeView};
 use crate::turn::Place;
 
 /// What a node without a slot needs now.
@@ -48,28 +49,29 @@ impl Resting {
 }
 
 /// Decides for a node that holds no slot.
-pub(crate) fn step(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Resting {
-    let governance = governance(snapshot, node);
-    let Some(lease) = snapshot.leases.get(&node.name) else {
-        return without_lease(snapshot, node, governance, now);
+pub(crate) fn step(index: &Index<'_>, row: &Row<'_>) -> Resting {
+    let (snapshot, node) = (index.snapshot, row.node);
+    let Some(lease) = row.lease else {
+        return without_lease(index, row);
     };
     if lease.spec.node_uid != node.uid {
         return Resting::waits(vec![Reason::LeaseOfFormerNode]);
     }
     if matches!(snapshot.ledger, LedgerState::Unknown | LedgerState::Missing) {
-        // Nothing is concluded from slots that cannot be seen.
-        return Resting::waits(vec![Reason::LedgerMissing]);
+        // Nothing is concluded from slots that cannot be seen, but how the last reboot ended.
+        return match lease.phase() {
+            Phase::Completed | Phase::Aborted | Phase::Failed => ended(index, row, lease),
+            _ => Resting::waits(vec![Reason::LedgerMissing]),
+        };
     }
     let mut resting = match lease.phase() {
         Phase::Draining | Phase::Drained | Phase::Rebooting | Phase::Rebooted => {
             lost_slot(node, lease)
         }
-        Phase::Pending | Phase::Granted => unaccepted(snapshot, node, lease, governance, now),
-        Phase::Completed | Phase::Aborted | Phase::Failed => {
-            ended(snapshot, node, lease, governance, now)
-        }
+        Phase::Pending | Phase::Granted => unaccepted(index, row, lease),
+        Phase::Completed | Phase::Aborted | Phase::Failed => ended(index, row, lease),
     };
-    let reference = governance.reference();
+    let reference = row.governance.reference();
     if lease.spec.policy != reference && !lease.phase().is_accepted() {
         resting.actions.insert(
             0,
@@ -82,16 +84,15 @@ pub(crate) fn step(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Rest
     resting
 }
 
-fn without_lease(
-    snapshot: &Snapshot,
-    node: &NodeView,
-    governance: Governance<'_>,
-    now: Timestamp,
-) -> Resting {
-    if let Some(reason) = gates::need_refusal(governance.policy(), node) {
-        return Resting::waits(vec![reason]);
+fn without_lease(index: &Index<'_>, row: &Row<'_>) -> Resting {
+    let (node, governance) = (row.node, row.governance);
+    match gates::need_refusal(governance.policy(), node) {
+        // Nearly every node nearly always: at rest, waiting for nothing.
+        Some(Reason::NotRequired) => return Resting::default(),
+        Some(reason) => return Resting::waits(vec![reason]),
+        None => {}
     }
-    let reasons = waiting_for(snapshot, node, now);
+    let reasons = waiting_for(index, row);
     let Need::Required { since, .. } = &node.need else {
         return Resting::waits(reasons);
     };
@@ -130,13 +131,8 @@ fn lost_slot(node: &NodeView, lease: &RebootLease) -> Resting {
     Resting::act(Action::RestoreSlot { slot }, vec![Reason::SlotHeld])
 }
 
-fn unaccepted(
-    snapshot: &Snapshot,
-    node: &NodeView,
-    lease: &RebootLease,
-    governance: Governance<'_>,
-    now: Timestamp,
-) -> Resting {
+fn unaccepted(index: &Index<'_>, row: &Row<'_>, lease: &RebootLease) -> Resting {
+    let node = row.node;
     if let Some(grant) = lease.open_grant() {
         // A grant without its slot is never accepted: called off, so that it shows (F38).
         let action = Action::Revoke {
@@ -151,9 +147,9 @@ fn unaccepted(
             node: node.name.clone(),
             phase: Phase::Pending,
         };
-        return Resting::act(action, waiting_for(snapshot, node, now));
+        return Resting::act(action, waiting_for(index, row));
     }
-    let policy = governance.policy();
+    let policy = row.governance.policy();
     let asked = lease.open_request().is_some();
     match gates::need_refusal(policy, node).filter(|_| !asked) {
         Some(Reason::NotRequired | Reason::CheckNotCounted { .. }) => Resting::act(
@@ -163,19 +159,14 @@ fn unaccepted(
             vec![Reason::NoLongerNeeded],
         ),
         Some(reason) => Resting::waits(vec![reason]),
-        None => pending(snapshot, node, lease, policy, now),
+        None => pending(index, row, lease),
     }
 }
 
-fn pending(
-    snapshot: &Snapshot,
-    node: &NodeView,
-    lease: &RebootLease,
-    policy: Option<&PolicyView>,
-    now: Timestamp,
-) -> Resting {
-    let mut reasons = waiting_for(snapshot, node, now);
-    reasons.extend(gates::before_grant(snapshot, node, lease, now));
+fn pending(index: &Index<'_>, row: &Row<'_>, lease: &RebootLease) -> Resting {
+    let (node, policy) = (row.node, row.governance.policy());
+    let mut reasons = waiting_for(index, row);
+    reasons.extend(gates::before_grant(index, row, lease));
     let wakes = wakes_of(&reasons);
     let candidate = policy
         .filter(|_| reasons.is_empty())
@@ -202,16 +193,11 @@ fn pending(
     }
 }
 
-fn ended(
-    snapshot: &Snapshot,
-    node: &NodeView,
-    lease: &RebootLease,
-    governance: Governance<'_>,
-    now: Timestamp,
-) -> Resting {
+fn ended(index: &Index<'_>, row: &Row<'_>, lease: &RebootLease) -> Resting {
+    let (node, now) = (row.node, index.now);
     let outcome = outcome(lease);
     let request = lease.open_request();
-    let needed = gates::need_refusal(governance.policy(), node).is_none();
+    let needed = gates::need_refusal(row.governance.policy(), node).is_none();
     let since = new_need(node, lease).filter(|_| needed);
     let Some(since) = since.or_else(|| request.map(|_| now)) else {
         return Resting::waits(vec![outcome]);
@@ -223,9 +209,9 @@ fn ended(
         later(now, lease.spec.requested_at.0)
     };
     // Approval is asked for once the lease waits again: it has to name the new time.
-    let mut waits = waiting_for(snapshot, node, now);
+    let mut waits = waiting_for(index, row);
     waits.retain(|reason| !matches!(reason, Reason::NotApproved { .. }));
-    let settings = gates::failure_settings(snapshot, node);
+    let settings = gates::failure_settings(row);
     let pause = backoff::pause(lease, &settings, now);
     waits.extend(pause.filter(|_| !request.is_some_and(|one| one.overrides(Override::Backoff))));
     if waits.is_empty() {
@@ -282,9 +268,9 @@ pub(crate) fn new_need(node: &NodeView, lease: &RebootLease) -> Option<Timestamp
 }
 
 /// What a node waits for before its own state and the budget are asked.
-fn waiting_for(snapshot: &Snapshot, node: &NodeView, now: Timestamp) -> Vec<Reason> {
-    let mut reasons = gates::definite(snapshot, node, gates::Stage::Start, now);
-    reasons.extend(gates::doubts(snapshot));
+fn waiting_for(index: &Index<'_>, row: &Row<'_>) -> Vec<Reason> {
+    let mut reasons = gates::definite(index, row, gates::Stage::Start);
+    reasons.extend(gates::doubts(index.snapshot));
     reasons
 }
 
@@ -294,6 +280,7 @@ fn wakes_of(reasons: &[Reason]) -> Vec<Timestamp> {
         .filter_map(|reason| match reason {
             Reason::BackingOff { until, .. }
             | Reason::Undrainable { until, .. }
+            | Reason::DrainCausesBlock { until, .. }
             | Reason::TooManyReboots { until, .. } => Some(*until),
             _ => None,
         })

@@ -37,10 +37,11 @@ pub fn opening(policy: &ValidatedPolicy, now: Timestamp) -> Opening {
     Opening::Closed { next }
 }
 
-/// Why nothing that needs this much time may start now, if it may not.
+/// Why nothing that needs this much time may start now, if it may not; `opening` is what the
+/// schedule says at `now`.
 pub fn refusal(
-    name: &str,
-    policy: &ValidatedPolicy,
+    (name, policy): (&str, &ValidatedPolicy),
+    opening: Opening,
     needs: SignedDuration,
     now: Timestamp,
 ) -> Option<Reason> {
@@ -52,7 +53,6 @@ pub fn refusal(
             until: freeze.end,
         });
     }
-    let opening = opening(policy, now);
     match opening {
         Opening::Open { span } if !opening.is_open_for(needs, now) => Some(Reason::CutoffReached {
             policy: name,

@@ -140,6 +140,10 @@ impl fmt::Display for Reason {
                 f,
                 "{failures} drains in a row could not finish, so others go first; tried again at {until}"
             ),
+            Self::DrainCausesBlock { until, drains } => write!(
+                f,
+                "a blocker called {drains} drains in a row off, so the drain itself may cause what it sees; tried again at {until}"
+            ),
             Self::TooManyReboots { reboots, until } => write!(
                 f,
                 "rebooted {reboots} times within a day (spec.failure.maxRebootsPerNode); not again before {until}"

@@ -124,6 +124,16 @@ pub struct NodeView {
 }
 
 impl NodeView {
+    /// The value of a label.
+    pub fn label(&self, wanted: &str) -> Option<&str> {
+        // Nodes have few labels, and their keys share long prefixes: most differ in length, which
+        // is seen without touching the key. A search compares bytes at every step.
+        let mut labels = self.labels.iter();
+        labels
+            .find(|(key, _)| key.as_str() == wanted)
+            .map(|(_, value)| value.as_str())
+    }
+
     /// True for a control-plane node.
     pub fn is_control_plane(&self) -> bool {
         self.labels

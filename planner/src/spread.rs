@@ -10,90 +10,94 @@ use slipway_api::validate::BudgetLimit;
 use slipway_api::{RebootLedger, Slot};
 
 use crate::action::GrantRequest;
-use crate::budget::PolicyLimits;
+use crate::index::Index;
 use crate::reason::Reason;
-use crate::snapshot::{NodeView, PolicyView, Snapshot};
+use crate::snapshot::{NodeView, PolicyView};
+use crate::tally::{Book, Tally};
 
 /// What limits over all policies are made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cluster {
+pub struct Cluster<'a> {
     /// Nodes of the cluster.
     pub nodes: usize,
     /// Names of those that are unavailable, whoever made them so.
-    pub unavailable: BTreeSet<String>,
-    /// Quorum groups, as label and value, with the names of their members.
-    pub groups: BTreeMap<String, BTreeSet<String>>,
+    pub unavailable: BTreeSet<&'a str>,
+    /// Quorum groups, in the order of their names.
+    pub groups: Vec<Group<'a>>,
+    /// Positions of the groups that a node belongs to.
+    pub of: BTreeMap<&'a str, Vec<usize>>,
 }
 
-impl Cluster {
+/// A quorum group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group<'a> {
+    /// Label and value.
+    pub name: String,
+    /// Names of its members that are unavailable.
+    pub down: BTreeSet<&'a str>,
+}
+
+impl<'a> Cluster<'a> {
     /// Of a snapshot. A group that any policy names binds every policy: else two policies could
     /// take two members of it.
-    pub fn of(snapshot: &Snapshot) -> Self {
-        let keys: BTreeSet<&str> = snapshot
+    pub(crate) fn of(index: &Index<'a>) -> Self {
+        let keys: BTreeSet<&str> = index
+            .snapshot
             .policies
             .iter()
             .filter_map(|policy| policy.spec.budget.quorum_label.as_deref())
             .collect();
-        let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut members: BTreeMap<(&str, &str), Vec<&'a NodeView>> = BTreeMap::new();
         for key in keys {
-            for node in snapshot.nodes.values() {
-                if let Some(value) = node.labels.get(key) {
-                    let group = groups.entry(format!("{key}={value}")).or_default();
-                    group.insert(node.name.clone());
+            for node in index.rows().iter().map(|row| row.node) {
+                if let Some(value) = node.label(key) {
+                    members.entry((key, value)).or_default().push(node);
                 }
             }
         }
-        let unavailable = snapshot.nodes.values().filter(|node| node.is_unavailable());
-        Self {
-            nodes: snapshot.nodes.len(),
-            unavailable: unavailable.map(|node| node.name.clone()).collect(),
-            groups,
+        let mut cluster = Self {
+            nodes: index.rows().len(),
+            unavailable: { index.rows().iter() }
+                .filter(|row| row.unavailable)
+                .map(|row| row.node.name.as_str())
+                .collect(),
+            ..Self::default()
+        };
+        for ((key, value), nodes) in members {
+            for node in &nodes {
+                let of_node = cluster.of.entry(&node.name).or_default();
+                of_node.push(cluster.groups.len());
+            }
+            cluster.groups.push(Group {
+                name: format!("{key}={value}"),
+                down: names(nodes.into_iter()),
+            });
         }
+        cluster
+    }
+
+    /// The groups that a node belongs to, with their positions.
+    pub fn groups_of(&self, node: &str) -> impl Iterator<Item = (usize, &Group<'a>)> {
+        let positions = self.of.get(node).map_or(&[][..], Vec::as_slice);
+        positions
+            .iter()
+            .filter_map(|position| Some((*position, self.groups.get(*position)?)))
     }
 
     /// Why a node may not go while others of its quorum group are down, or are being rebooted.
-    pub fn quorum(&self, slots: &[Slot], node: &str) -> Option<Reason> {
-        let groups = self.groups.iter();
-        let of_node = groups.filter(|(_, members)| members.contains(node));
-        for (group, members) in of_node {
-            let held = slots
-                .iter()
-                .find(|slot| slot.node != node && members.contains(&slot.node));
-            if let Some(slot) = held {
-                return Some(Reason::QuorumBusy {
-                    group: group.clone(),
-                    node: slot.node.clone(),
-                });
-            }
-            if let Some(other) = self.down_with(members, node) {
-                return Some(Reason::QuorumDown {
-                    group: group.clone(),
-                    node: other,
-                });
-            }
-        }
-        None
+    pub(crate) fn quorum(&self, book: &Book, node: &str) -> Option<Reason> {
+        self.groups_of(node).find_map(|(position, group)| {
+            let busy = book.in_group(position).map(|other| Reason::QuorumBusy {
+                group: group.name.clone(),
+                node: other.to_owned(),
+            });
+            busy.or_else(|| group.lost(node))
+        })
     }
 
     /// Why a node that is being drained must not go: another of its group is unavailable.
     pub fn quorum_lost(&self, node: &str) -> Option<Reason> {
-        let groups = self.groups.iter();
-        groups
-            .filter(|(_, members)| members.contains(node))
-            .find_map(|(group, members)| {
-                self.down_with(members, node)
-                    .map(|other| Reason::QuorumDown {
-                        group: group.clone(),
-                        node: other,
-                    })
-            })
-    }
-
-    fn down_with(&self, members: &BTreeSet<String>, node: &str) -> Option<String> {
-        members
-            .iter()
-            .find(|other| other.as_str() != node && self.unavailable.contains(*other))
-            .cloned()
+        self.groups_of(node).find_map(|(_, group)| group.lost(node))
     }
 
     /// The ceiling as a number, if the ledger has one. One that cannot be read allows nothing.
@@ -107,138 +111,147 @@ impl Cluster {
     pub fn in_use(&self, slots: &[Slot]) -> usize {
         let held = slots
             .iter()
-            .filter(|slot| !self.unavailable.contains(&slot.node));
+            .filter(|slot| !self.unavailable.contains(slot.node.as_str()));
         held.count() + self.unavailable.len()
     }
 
-    /// Why the ceiling has no room for the node.
-    pub fn above_ceiling(
+    /// Why the ceiling has no room for the node, where so many are in use.
+    pub(crate) fn above_ceiling(
         &self,
         ledger: &RebootLedger,
-        slots: &[Slot],
+        in_use: usize,
         node: &str,
     ) -> Option<Reason> {
         let allowed = self.ceiling(ledger)?;
-        let in_use = self.in_use(slots);
         // A node that is down already takes nothing more.
         let others = in_use - usize::from(self.unavailable.contains(node));
         (others >= allowed).then_some(Reason::CeilingUsed { in_use, allowed })
     }
 }
 
+impl Group<'_> {
+    /// Why a member must not go: another one is unavailable.
+    fn lost(&self, node: &str) -> Option<Reason> {
+        let other = self.down.iter().find(|other| **other != node)?;
+        Some(Reason::QuorumDown {
+            group: self.name.clone(),
+            node: (*other).to_owned(),
+        })
+    }
+}
+
+/// Names of those that are unavailable.
+fn names<'a>(nodes: impl Iterator<Item = &'a NodeView>) -> BTreeSet<&'a str> {
+    nodes
+        .filter(|node| node.is_unavailable())
+        .map(|node| node.name.as_str())
+        .collect()
+}
+
 /// Control-plane nodes go one at a time, and not together with workers unless the policy says so.
-pub fn control_plane(slots: &[Slot], request: &GrantRequest, mixes: bool) -> Option<Reason> {
-    let other = slots.iter().find(|slot| slot.control_plane);
-    match (request.control_plane, other) {
-        (true, Some(slot)) => Some(Reason::ControlPlaneBusy {
-            node: slot.node.clone(),
-        }),
-        (false, Some(slot)) if !mixes => Some(Reason::NotMixed {
-            node: slot.node.clone(),
-        }),
-        (true, None) if !mixes => slots.first().map(|slot| Reason::NotMixed {
-            node: slot.node.clone(),
-        }),
+pub(crate) fn control_plane(book: &Book, request: &GrantRequest, mixes: bool) -> Option<Reason> {
+    let node = |name: &str| name.to_owned();
+    match (request.control_plane, book.control_plane()) {
+        (true, Some(other)) => Some(Reason::ControlPlaneBusy { node: node(other) }),
+        (false, Some(other)) if !mixes => Some(Reason::NotMixed { node: node(other) }),
+        (true, None) if !mixes => {
+            let first = book.first()?;
+            Some(Reason::NotMixed { node: node(first) })
+        }
         (_, Some(_) | None) => None,
     }
 }
 
 /// A policy's failure domains.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Domains {
+pub struct Domains<'a> {
     /// Domains with unavailable nodes at once.
     pub at_once: usize,
     /// Unavailable nodes in each.
     pub limit: BudgetLimit,
     /// The domain of each node that the policy governs; empty without the label.
-    pub of: BTreeMap<String, String>,
+    pub of: BTreeMap<&'a str, &'a str>,
+    /// Nodes of each domain.
+    pub sizes: BTreeMap<&'a str, usize>,
 }
 
-impl Domains {
+impl<'a> Domains<'a> {
     /// Of the nodes that a policy governs.
-    pub fn of(policy: &PolicyView, governed: &[&NodeView]) -> Option<Self> {
+    pub(crate) fn of(policy: &'a PolicyView, governed: &[&'a NodeView]) -> Option<Self> {
         let written = policy.spec.budget.per_domain.as_ref()?;
-        Some(Self {
+        let mut domains = Self {
             at_once: usize::try_from(written.domains_at_once).unwrap_or(1),
             limit: BudgetLimit::parse(&written.max_unavailable).unwrap_or(BudgetLimit::Count(0)),
             of: governed
                 .iter()
-                .map(|node| (node.name.clone(), domain_of(&written.topology_key, node)))
+                .map(|node| (node.name.as_str(), domain_of(&written.topology_key, node)))
                 .collect(),
-        })
+            sizes: BTreeMap::new(),
+        };
+        for domain in domains.of.values() {
+            *domains.sizes.entry(domain).or_default() += 1;
+        }
+        Some(domains)
     }
 
     /// Unavailable nodes that the domain allows, as a number.
     pub fn allowed(&self, domain: &str) -> usize {
-        let size = self.of.values().filter(|other| *other == domain).count();
-        self.limit.resolve(size)
+        self.limit
+            .resolve(self.sizes.get(domain).copied().unwrap_or_default())
     }
 
     /// Why `node` may not go down as well.
-    pub fn refuse(&self, limits: &PolicyLimits, slots: &[Slot], node: &str) -> Option<Reason> {
-        let domain = self.of.get(node)?;
-        let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        let in_use = limits.in_use(slots);
-        for name in in_use.iter().filter(|name| name.as_str() != node) {
-            if let Some(other) = self.domain_of_used(slots, name) {
-                used.entry(other).or_default().insert(name);
-            }
-        }
-        let here = used.remove(domain.as_str()).unwrap_or_default().len();
+    pub(crate) fn refuse(
+        &self,
+        policy: &str,
+        (book, tally): (&Book, &Tally),
+        node: &str,
+    ) -> Option<Reason> {
+        let domain = *self.of.get(node)?;
+        let here = tally.in_domain(domain).filter(|name| *name != node).count();
         let allowed = self.allowed(domain);
         if here >= allowed {
             return Some(Reason::DomainBudgetUsed {
-                policy: limits.policy.clone(),
-                domain: domain.clone(),
+                policy: policy.to_owned(),
+                domain: domain.to_owned(),
                 in_use: here,
                 allowed,
             });
         }
-        if used.len() < self.at_once {
+        // The node itself is in no other domain than its own.
+        let others = || tally.domains().filter(|(other, _)| *other != domain);
+        if others().count() < self.at_once {
             return None;
         }
-        let held =
-            |names: &BTreeSet<&str>| slots.iter().any(|slot| names.contains(slot.node.as_str()));
-        let busy = used.iter().find(|(_, names)| held(names));
-        let policy = limits.policy.clone();
-        match (busy, used.iter().next()) {
+        let busy = others().find(|(_, names)| names.iter().any(|name| book.holds(name)));
+        let policy = policy.to_owned();
+        match (busy, others().next()) {
             (Some((other, _)), _) => Some(Reason::DomainBusy {
                 policy,
-                domain: (*other).to_owned(),
+                domain: other.to_owned(),
             }),
             (None, Some((other, names))) => Some(Reason::DomainDown {
                 policy,
-                domain: (*other).to_owned(),
-                node: names
-                    .iter()
-                    .next()
-                    .map(|name| (*name).to_owned())
-                    .unwrap_or_default(),
+                domain: other.to_owned(),
+                node: names.iter().next().cloned().unwrap_or_default(),
             }),
             // No domain at once would be no rollout at all; the schema refuses it.
             (None, None) => None,
         }
     }
 
-    /// Domains in which nodes are unavailable or hold a slot.
-    pub fn used<'a>(&'a self, limits: &PolicyLimits, slots: &'a [Slot]) -> BTreeSet<&'a str> {
-        let in_use = limits.in_use(slots);
-        let used = in_use.iter();
-        used.filter_map(|name| self.domain_of_used(slots, name))
-            .collect()
-    }
-
     /// The domain of a node that uses the budget: by its label now, or as the ledger has it.
-    fn domain_of_used<'a>(&'a self, slots: &'a [Slot], name: &str) -> Option<&'a str> {
-        let now = self.of.get(name).map(String::as_str);
-        now.or_else(|| {
-            let slot = slots.iter().find(|slot| slot.node == name)?;
-            slot.domain.as_deref()
-        })
+    pub(crate) fn domain_of_used<'b>(
+        &'b self,
+        name: &str,
+        slot: Option<&'b Slot>,
+    ) -> Option<&'b str> {
+        let now = self.of.get(name).copied();
+        now.or_else(|| slot?.domain.as_deref())
     }
 }
 
 /// The value of the topology label; nodes without it share a domain.
-pub fn domain_of(key: &str, node: &NodeView) -> String {
-    node.labels.get(key).cloned().unwrap_or_default()
+fn domain_of<'a>(key: &str, node: &'a NodeView) -> &'a str {
+    node.label(key).unwrap_or_default()
 }

@@ -13,7 +13,7 @@ use slipway_planner::catalogue::{markdown, reasons};
 
 /// Words of the enum, read from its own table: a new reason cannot be forgotten here.
 fn codes() -> BTreeSet<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reason.rs");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reason/code.rs");
     let source = fs::read_to_string(path).unwrap();
     let table = source.split("fn code(").nth(1).unwrap();
     let table = table.split("\n    }\n").next().unwrap();

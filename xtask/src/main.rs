@@ -10,6 +10,7 @@
     reason = "a command for people: it prints, times its steps and reads the environment"
 )]
 
+mod bench;
 mod cache;
 mod command;
 mod demo;
@@ -67,6 +68,12 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
+    /// Measures how long something takes; fails where a goal is missed.
+    Bench {
+        /// What to measure.
+        #[arg(value_enum)]
+        what: bench::What,
+    },
     /// Builds the static programs and the OCI archives of their images.
     Images,
 }
@@ -83,6 +90,7 @@ fn main() -> ExitCode {
         Verb::Crds { check } => generate::crds(check),
         Verb::Chart { check } => generate::chart(check),
         Verb::Reasons { check } => generate::reasons(check),
+        Verb::Bench { what } => bench::bench(what),
         Verb::Images => setup::images().map(|paths| {
             for path in paths {
                 println!("{}", path.display());

@@ -7,31 +7,26 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use slipway_api::people::Override;
 use slipway_api::{Phase, PolicyRecord, ValidatedPolicy};
 
+use super::fleet::Fleet;
 use super::{Violation, ledger_slots, violation};
 use crate::action::GrantRequest;
-use crate::govern::governance;
 use crate::snapshot::{NodeView, PolicyView, Snapshot};
 
 /// Every limit over several nodes that these grants would break.
 pub(super) fn limits(
-    snapshot: &Snapshot,
+    fleet: &Fleet<'_>,
     grants: &[&GrantRequest],
     now: Timestamp,
 ) -> Vec<Violation> {
+    let snapshot = fleet.snapshot;
     let mut found = Vec::new();
-    found.extend(ceiling(snapshot, grants));
+    found.extend(ceiling(fleet, grants));
+    let mut down: BTreeSet<&str> = fleet.broken.union(&fleet.held).copied().collect();
     for (index, request) in grants.iter().enumerate() {
-        let others = down(
-            snapshot,
-            grants.get(..index).unwrap_or_default(),
-            &request.node,
-        );
-        found.extend(quorum(snapshot, request, &others));
-        let policy = snapshot
-            .policies
-            .iter()
-            .find(|policy| policy.uid == request.policy.uid);
-        if let Some(policy) = policy {
+        // Names of the other nodes that are down, hold a slot, or would.
+        let own = down.take(request.node.as_str());
+        found.extend(quorum(snapshot, request, &down));
+        if let Some((policy, nodes)) = fleet.policy(&request.policy.uid) {
             found.extend(mixed(
                 snapshot,
                 policy,
@@ -39,10 +34,13 @@ pub(super) fn limits(
                 grants.get(..index).unwrap_or_default(),
             ));
             if !overrides(request, Override::Budget) {
-                found.extend(domains(snapshot, policy, request, &others));
-                found.extend(pace(snapshot, policy, request, now));
+                let node = snapshot.nodes.get(&request.node);
+                found.extend(node.and_then(|node| domains((policy, nodes), node, &down)));
+                found.extend(pace(fleet, policy, request, now));
             }
         }
+        down.extend(own);
+        down.insert(&request.node);
     }
     found
 }
@@ -56,20 +54,6 @@ pub(super) fn frozen(policy: &ValidatedPolicy, now: Timestamp) -> bool {
 fn overrides(request: &GrantRequest, what: Override) -> bool {
     let asked = request.request.as_ref();
     asked.is_some_and(|asked| asked.overrides.contains(&what))
-}
-
-/// Names of the other nodes that are down, hold a slot, or would.
-fn down(snapshot: &Snapshot, grants: &[&GrantRequest], but: &str) -> BTreeSet<String> {
-    let broken = snapshot
-        .nodes
-        .values()
-        .filter(|node| !node.ready || node.unschedulable)
-        .map(|node| node.name.clone());
-    let held = ledger_slots(snapshot).iter().map(|slot| slot.node.clone());
-    let asked = grants.iter().map(|grant| grant.node.clone());
-    let mut all: BTreeSet<String> = broken.chain(held).chain(asked).collect();
-    all.remove(but);
-    all
 }
 
 fn number(written: &IntOrString, of: usize) -> usize {
@@ -86,7 +70,8 @@ fn number(written: &IntOrString, of: usize) -> usize {
     }
 }
 
-fn ceiling(snapshot: &Snapshot, grants: &[&GrantRequest]) -> Option<Violation> {
+fn ceiling(fleet: &Fleet<'_>, grants: &[&GrantRequest]) -> Option<Violation> {
+    let snapshot = fleet.snapshot;
     let ledger = snapshot.ledger.present()?;
     let allowed = number(ledger.spec.max_unavailable.as_ref()?, snapshot.nodes.len());
     let bound: Vec<&GrantRequest> = grants
@@ -97,14 +82,21 @@ fn ceiling(snapshot: &Snapshot, grants: &[&GrantRequest]) -> Option<Violation> {
     if bound.is_empty() {
         return None;
     }
-    let total = down(snapshot, grants, "").len();
+    let asked = grants.iter().map(|grant| grant.node.as_str());
+    let used: BTreeSet<&str> = fleet
+        .broken
+        .union(&fleet.held)
+        .copied()
+        .chain(asked)
+        .collect();
+    let total = used.len();
     (total > allowed).then(|| violation("S1", format!("{total} of {allowed} nodes of the cluster")))
 }
 
 fn quorum(
     snapshot: &Snapshot,
     request: &GrantRequest,
-    others: &BTreeSet<String>,
+    others: &BTreeSet<&str>,
 ) -> Option<Violation> {
     let node = snapshot.nodes.get(&request.node)?;
     let keys = snapshot
@@ -112,13 +104,11 @@ fn quorum(
         .iter()
         .filter_map(|policy| policy.spec.budget.quorum_label.as_deref());
     for key in keys {
-        let Some(value) = node.labels.get(key) else {
+        let Some(value) = node.label(key) else {
             continue;
         };
-        let other = snapshot
-            .nodes
-            .values()
-            .find(|other| others.contains(&other.name) && other.labels.get(key) == Some(value));
+        let others = others.iter().filter_map(|name| snapshot.nodes.get(*name));
+        let other = { others }.find(|other| other.label(key) == Some(value));
         if let Some(other) = other {
             let message = format!("{} and {} of {key}={value}", node.name, other.name);
             return Some(violation("S1", message));
@@ -150,47 +140,36 @@ fn mixed(
 }
 
 fn domains(
-    snapshot: &Snapshot,
-    policy: &PolicyView,
-    request: &GrantRequest,
-    others: &BTreeSet<String>,
+    (policy, governed): (&PolicyView, &[&NodeView]),
+    node: &NodeView,
+    others: &BTreeSet<&str>,
 ) -> Option<Violation> {
     let written = policy.spec.budget.per_domain.as_ref()?;
-    let domain = |node: &NodeView| {
-        let value = node.labels.get(&written.topology_key);
-        value.cloned().unwrap_or_default()
-    };
-    let governed: Vec<&NodeView> = snapshot
-        .nodes
-        .values()
-        .filter(|node| {
-            let by = governance(snapshot, node).policy();
-            by.is_some_and(|by| by.uid == policy.uid)
-        })
-        .collect();
-    let own = domain(snapshot.nodes.get(&request.node)?);
+    let domain = |node| NodeView::label(node, &written.topology_key).unwrap_or_default();
+    let own = domain(node);
     let size = governed.iter().filter(|node| domain(node) == own).count();
-    let used: Vec<String> = governed
+    let used: Vec<&str> = governed
         .iter()
-        .filter(|node| others.contains(&node.name))
+        .filter(|node| others.contains(node.name.as_str()))
         .map(|node| domain(node))
         .collect();
     let here = used.iter().filter(|other| **other == own).count() + 1;
     if here > number(&written.max_unavailable, size) {
         return Some(violation("S1", format!("{here} nodes of domain {own}")));
     }
-    let mut all: BTreeSet<String> = used.into_iter().collect();
+    let mut all: BTreeSet<&str> = used.into_iter().collect();
     all.insert(own);
     let most = usize::try_from(written.domains_at_once).unwrap_or(0);
     (all.len() > most).then(|| violation("S1", format!("{} domains at once", all.len())))
 }
 
 fn pace(
-    snapshot: &Snapshot,
+    fleet: &Fleet<'_>,
     policy: &PolicyView,
     request: &GrantRequest,
     now: Timestamp,
 ) -> Option<Violation> {
+    let snapshot = fleet.snapshot;
     let status = snapshot.ledger.present()?.status.as_ref()?;
     let mut records = status.policies.iter();
     let record = records.find(|record| record.uid == policy.uid)?;
@@ -204,7 +183,7 @@ fn pace(
         ));
     }
     let canary = policy.spec.budget.canary.as_ref()?;
-    if !goes_on(snapshot, policy, record) {
+    if !goes_on(fleet, policy, record) {
         return None;
     }
     let running = ledger_slots(snapshot)
@@ -227,7 +206,8 @@ fn pace(
 
 /// True while a rollout is under way for certain: a slot is held, or somebody waited already when
 /// the last reboot ended.
-fn goes_on(snapshot: &Snapshot, policy: &PolicyView, record: &PolicyRecord) -> bool {
+fn goes_on(fleet: &Fleet<'_>, policy: &PolicyView, record: &PolicyRecord) -> bool {
+    let snapshot = fleet.snapshot;
     let holds = ledger_slots(snapshot)
         .iter()
         .any(|slot| slot.policy_uid == policy.uid);
@@ -242,13 +222,66 @@ fn goes_on(snapshot: &Snapshot, policy: &PolicyView, record: &PolicyRecord) -> b
                     && lease.spec.requested_at.0.as_second() < ended.0.as_second()
             })
     };
-    let governed = |node: &NodeView| {
-        let by = governance(snapshot, node).policy();
-        by.is_some_and(|by| by.uid == policy.uid)
-    };
-    holds
-        || snapshot
-            .nodes
-            .values()
-            .any(|node| waited(node) && governed(node))
+    let nodes = fleet
+        .policy(&policy.uid)
+        .map_or(&[][..], |(_, nodes)| nodes);
+    holds || nodes.iter().any(|node| waited(node))
+}
+
+/// Counts slots and grants per policy the slow way round: from the nodes up.
+pub(super) fn budgets(fleet: &Fleet<'_>, grants: &[&GrantRequest]) -> Vec<Violation> {
+    let snapshot = fleet.snapshot;
+    let mut found = Vec::new();
+    let nodes = fleet.selected.iter().zip(&fleet.governed);
+    for (policy, (selected, nodes)) in snapshot.policies.iter().zip(nodes) {
+        let asked: Vec<&&GrantRequest> = grants
+            .iter()
+            .filter(|grant| grant.policy.uid == policy.uid)
+            .collect();
+        if asked.is_empty() {
+            continue;
+        }
+        if asked.len() > 1 {
+            let message = format!("policy {} would grant {} at once", policy.name, asked.len());
+            found.push(violation("F67", message));
+        }
+        let allowed = policy
+            .parsed
+            .as_ref()
+            .map_or(0, |parsed| parsed.budget.resolve(*selected));
+        let slots = ledger_slots(snapshot)
+            .iter()
+            .filter(|slot| slot.policy_uid == policy.uid);
+        let total: BTreeSet<&str> = slots
+            .map(|slot| slot.node.as_str())
+            .chain(asked.iter().map(|grant| grant.node.as_str()))
+            .collect();
+        let governed_down = nodes
+            .iter()
+            .filter(|node| !node.ready || node.unschedulable)
+            .map(|node| node.name.as_str());
+        let with_down: BTreeSet<&str> = total.iter().copied().chain(governed_down).collect();
+        let beyond = asked.iter().any(|grant| {
+            grant
+                .request
+                .as_ref()
+                .is_some_and(|one| one.overrides.contains(&Override::Budget))
+        });
+        if with_down.len() > allowed && !beyond {
+            let message = format!("policy {} allows {allowed}", policy.name);
+            found.push(violation("S1", message));
+        }
+    }
+    found
+}
+
+/// Two control-plane nodes that would go at once.
+pub(super) fn control_plane(snapshot: &Snapshot, grants: &[&GrantRequest]) -> Option<Violation> {
+    let held = ledger_slots(snapshot)
+        .iter()
+        .filter(|slot| slot.control_plane)
+        .count();
+    let asked: Vec<_> = grants.iter().filter(|grant| grant.control_plane).collect();
+    let busy = !asked.is_empty() && held + asked.len() > 1;
+    busy.then(|| violation("S8", "two control-plane nodes would go at once".to_owned()))
 }

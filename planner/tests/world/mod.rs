@@ -468,7 +468,13 @@ impl World {
             Phase::Completed | Phase::Aborted | Phase::Failed => self.undo(name),
             Phase::Draining | Phase::Drained if lease.is_revoked(fence) => {
                 self.undo(name);
-                self.enter(name, Phase::Aborted, "Revoked");
+                // In the words of whoever called it off, as the agent does.
+                let reason = lease
+                    .spec
+                    .revoke
+                    .as_ref()
+                    .map(|revoke| revoke.reason.clone());
+                self.enter(name, Phase::Aborted, &reason.unwrap_or_default());
                 true
             }
             Phase::Draining => {
