@@ -15,6 +15,7 @@ pub mod chart;
 pub mod control_plane;
 pub mod demo;
 pub mod fake_api;
+pub mod fault_proxy;
 pub mod images;
 pub mod machines;
 pub mod plugin;

@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How often a condition is looked at.
+/// How soon a condition is looked at again, at first.
 const POLL: Duration = Duration::from_millis(25);
+/// And after a long wait: looks of many tests at once are what keeps a server busy.
+const POLL_MAX: Duration = Duration::from_millis(250);
 
 /// Polls a condition until it gives a value, and returns that value.
 ///
@@ -20,7 +22,8 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<Option<T>>>,
 {
-    let deadline = Instant::now() + bound;
+    let begun = Instant::now();
+    let deadline = begun + bound;
     let mut last = String::from("the condition never held");
     loop {
         match timeout(
@@ -34,9 +37,10 @@ where
             Ok(Err(error)) => last = format!("last error: {error:#}"),
             Err(_) => bail!("waited {bound:?} for {what}: the last look did not return ({last})"),
         }
-        if Instant::now() + POLL >= deadline {
+        let pause = (begun.elapsed() / 10).clamp(POLL, POLL_MAX);
+        if Instant::now() + pause >= deadline {
             bail!("waited {bound:?} for {what}: {last}");
         }
-        sleep(POLL).await;
+        sleep(pause).await;
     }
 }

@@ -9,12 +9,16 @@ mod drains;
 mod hosts;
 #[path = "protocol/losses.rs"]
 mod losses;
+#[path = "protocol/lost.rs"]
+mod lost;
 #[path = "protocol/operations.rs"]
 mod operations;
 #[path = "protocol/people.rs"]
 mod people;
 #[path = "protocol/policies.rs"]
 mod policies;
+#[path = "protocol/requests.rs"]
+mod requests;
 #[path = "protocol/troubles.rs"]
 mod troubles;
 #[path = "protocol/world.rs"]

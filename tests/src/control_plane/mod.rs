@@ -30,6 +30,7 @@ pub use kubeconfig::install_crypto_provider;
 pub use options::ControlPlaneOptions;
 
 use crate::cache;
+use crate::fault_proxy::FaultProxy;
 use crate::process::Process;
 use certificates::Authority;
 use kubeconfig::Identity;
@@ -136,13 +137,19 @@ impl ControlPlane {
         .await
     }
 
-    /// What a simulated kubelet needs to give its pods their credentials.
-    pub fn pod_credentials(&self) -> Result<PodCredentials> {
+    /// What a simulated kubelet needs to give its pods their credentials; `url` is where they reach
+    /// the API server.
+    pub fn pod_credentials(&self, url: String) -> Result<PodCredentials> {
         Ok(PodCredentials::new(
             self.admin_client()?,
-            self.url(),
+            url,
             self.ca_pem(),
         ))
+    }
+
+    /// Starts a proxy in front of the API server. It ends when it is dropped.
+    pub async fn fault_proxy(&self) -> Result<FaultProxy> {
+        FaultProxy::start(&self.authority, self.ports.api_server).await
     }
 
     /// The certificate of the authority, in PEM.

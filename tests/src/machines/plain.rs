@@ -106,7 +106,9 @@ impl PlainCluster {
         };
         // A pod of a former cluster had a token of a former control plane.
         super::setup::remove_file(&agent.token())?;
-        let credentials = self.control_plane.pod_credentials()?;
+        let credentials = self
+            .control_plane
+            .pod_credentials(self.control_plane.url())?;
         credentials.write_kubeconfig(
             &Path::new(AgentUnit::MOUNT).join("token"),
             &agent.directory.join("kubeconfig"),

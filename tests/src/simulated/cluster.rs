@@ -15,6 +15,7 @@ use super::machine::Machine;
 use super::node_status::NodeReporter;
 use super::options::SimulatedOptions;
 use crate::control_plane::{ControlPlane, apply};
+use crate::fault_proxy::FaultProxy;
 
 /// How long the nodes may take to be Ready after the start.
 const NODES_BOUND: Duration = Duration::from_secs(30);
@@ -26,6 +27,7 @@ const NODES_BOUND: Duration = Duration::from_secs(30);
 pub struct SimulatedCluster {
     // The order of drops: what runs on the nodes before the servers.
     nodes: Nodes,
+    proxy: Option<FaultProxy>,
     client: Client,
     control_plane: ControlPlane,
 }
@@ -34,8 +36,14 @@ impl SimulatedCluster {
     /// Starts a control plane and nodes, waits until every node is Ready, and installs Slipway.
     pub async fn start(options: SimulatedOptions) -> Result<Self> {
         let control_plane = ControlPlane::start(options.control_plane.clone()).await?;
+        let proxy = if options.behind_proxy {
+            Some(control_plane.fault_proxy().await?)
+        } else {
+            None
+        };
         let mut cluster = Self {
             nodes: Nodes::default(),
+            proxy,
             client: control_plane.admin_client()?,
             control_plane,
         };
@@ -70,6 +78,14 @@ impl SimulatedCluster {
         &self.control_plane
     }
 
+    /// The proxy between our programs and the API server.
+    ///
+    /// # Errors
+    /// The cluster was started without one.
+    pub fn proxy(&self) -> Result<&FaultProxy> {
+        self.proxy.as_ref().context("this cluster has no proxy")
+    }
+
     /// The control plane, to stop and start its servers.
     pub fn control_plane_mut(&mut self) -> &mut ControlPlane {
         &mut self.control_plane
@@ -86,10 +102,11 @@ impl SimulatedCluster {
     pub async fn stop(self) -> Result<()> {
         let Self {
             nodes,
+            proxy,
             client,
             control_plane,
         } = self;
-        drop((nodes, client));
+        drop((nodes, proxy, client));
         control_plane.stop().await
     }
 
@@ -113,11 +130,15 @@ impl SimulatedCluster {
         let zone = format!("zone-{}", (number - 1) % options.zones.max(1) + 1);
         let directory = self.control_plane.dir().join("nodes").join(&name);
         let machine = Machine::new(&name, &directory, options.off_for)?;
+        let url = self
+            .proxy
+            .as_ref()
+            .map_or_else(|| self.control_plane.url(), FaultProxy::url);
         let reporter = NodeReporter::new(machine.clone(), self.client(), &zone, number);
         let kubelet = Kubelet::new(
             machine.clone(),
             self.client(),
-            self.control_plane.pod_credentials()?,
+            self.control_plane.pod_credentials(url)?,
             programs,
             number,
         );

@@ -14,6 +14,8 @@ pub struct SimulatedOptions {
     pub zones: usize,
     /// How long a machine stays off when it reboots.
     pub off_for: Duration,
+    /// Whether agents and operators reach the API server through a proxy that makes faults.
+    pub behind_proxy: bool,
     /// Whether to apply `examples/install.yaml`.
     pub install: bool,
     /// Environment of agents and operators on top of what their pods say. The default makes an
@@ -34,6 +36,7 @@ impl Default for SimulatedOptions {
             nodes: 3,
             zones: 3,
             off_for: Duration::from_secs(1),
+            behind_proxy: false,
             install: true,
             environment: environment
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -57,7 +57,20 @@ pub(crate) struct World {
 impl World {
     /// Starts nodes with Slipway, and waits until agents and operators are Ready.
     pub(crate) async fn start(nodes: usize) -> Result<Self> {
-        let cluster = SimulatedCluster::start(SimulatedOptions::with_nodes(nodes)).await?;
+        Self::start_with(SimulatedOptions::with_nodes(nodes)).await
+    }
+
+    /// The same, with agents and operators behind a proxy that makes faults.
+    pub(crate) async fn start_behind_proxy(nodes: usize) -> Result<Self> {
+        Self::start_with(SimulatedOptions {
+            behind_proxy: true,
+            ..SimulatedOptions::with_nodes(nodes)
+        })
+        .await
+    }
+
+    async fn start_with(options: SimulatedOptions) -> Result<Self> {
+        let cluster = SimulatedCluster::start(options).await?;
         cluster.wait_installed(BOUND).await?;
         let mut before = BTreeMap::new();
         for node in cluster.node_names() {
