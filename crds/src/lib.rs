@@ -24,6 +24,7 @@ pub mod people;
 pub mod phase;
 pub mod policy;
 pub mod schema;
+pub mod template;
 pub mod validate;
 pub mod workload;
 

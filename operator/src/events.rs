@@ -77,9 +77,9 @@ impl Notice {
 
     /// About a condition of a policy.
     pub(crate) fn policy(policy: &PolicyView, condition: &Condition) -> Self {
-        // Ready is the one condition that is good when True.
+        // These are good when True.
         let bad = match condition.type_.as_str() {
-            "Ready" => condition.status != "True",
+            "Ready" | "Notified" => condition.status != "True",
             "Progressing" => false,
             _ => condition.status == "True",
         };

@@ -9,6 +9,8 @@
 //!    and writes by compare-and-swap;
 //! 5. `report`: status of leases and policies, events, metrics; no difference, no write.
 //!
+//! Beside the passes, and in the way of none: [`blockers`] are asked, and people are told ([`notify`]).
+//!
 //! [`election`] lets one replica at a time do this, for efficiency only: two at once are harmless.
 //! The operator never touches a Node or a pod. What it cannot see stops grants and second keys, and
 //! is named at /readyz ([`health`]).
@@ -20,9 +22,11 @@ pub mod election;
 mod events;
 pub mod health;
 pub mod metrics;
+pub mod notify;
 pub mod observe;
 mod pass;
 mod rate;
+mod reach;
 mod report;
 pub mod runtime;
 

@@ -1,6 +1,7 @@
 //! Metrics: every family and every known label is born at 0, so that a rate exists from the start.
 
 mod blockers;
+mod notify;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,9 @@ use slipway_api::Phase;
 use slipway_client::call::ErrorClass;
 use slipway_planner::{Action, Need, Plan, Reason, Snapshot, breaker};
 
+use crate::notify::Counts;
 use blockers::BlockerMetrics;
+use notify::NotifyMetrics;
 
 /// Outcomes of an action.
 const OUTCOMES: [&str; 3] = ["applied", "skipped", "failed"];
@@ -40,6 +43,7 @@ pub struct Metrics {
     stuck: IntGauge,
     events_dropped: IntCounter,
     blockers: BlockerMetrics,
+    notify: NotifyMetrics,
 }
 
 impl Metrics {
@@ -67,6 +71,7 @@ impl Metrics {
         let registry = Registry::new();
         let metrics = Self {
             blockers: BlockerMetrics::new(&registry)?,
+            notify: NotifyMetrics::new(&registry)?,
             registry,
             nodes: gauges(
                 "slipway_nodes",
@@ -169,6 +174,11 @@ impl Metrics {
     /// Counts a question to a blocker.
     pub fn blocker_asked(&self, kind: &str, outcome: &str) {
         self.blockers.asked(kind, outcome);
+    }
+
+    /// Counts what became of messages; the form is `None` while it is not known.
+    pub(crate) fn notified(&self, policy: &str, form: Option<&str>, counts: Counts) {
+        self.notify.count(policy, form, counts);
     }
 
     /// Counts a plan that was refused.

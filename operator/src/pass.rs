@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use crate::apply::{Context, Outcome, apply};
 use crate::events::Notice;
 use crate::health::Beat;
+use crate::notify::Notifier;
 use crate::observe::Observer;
 use crate::report::Reporter;
 use crate::runtime::told;
@@ -38,6 +39,7 @@ pub(crate) struct Driver {
     pub(crate) ctx: Context,
     pub(crate) observer: Observer,
     pub(crate) reporter: Reporter,
+    pub(crate) notifier: Notifier,
     pub(crate) wake: Arc<Notify>,
     pub(crate) beat: Beat,
     pub(crate) refused: Vec<Violation>,
@@ -88,6 +90,7 @@ impl Driver {
         };
         let plan = plan(&snapshot, now);
         self.ctx.blockers.want(&snapshot, &plan);
+        self.notifier.offer(&snapshot, now);
         let outcomes = if self.passes_check(&snapshot, &plan, now) {
             apply(&self.ctx, &snapshot, &plan).await
         } else {

@@ -19,6 +19,7 @@ use slipway_planner::{Plan, PolicyView, Snapshot, Verdict};
 
 use crate::apply::{Context, patch};
 use crate::events::{Events, Notice};
+use crate::notify::Notifier;
 use crate::rate::Rate;
 use diff::{lease_diff, policy_diff};
 use outlook::Outlook;
@@ -40,16 +41,18 @@ pub(crate) struct Reporter {
     next: String,
     seen: Option<BTreeMap<String, Seen>>,
     outlook: Outlook,
+    notifier: Notifier,
 }
 
 impl Reporter {
-    pub(crate) fn new(events: Events) -> Self {
+    pub(crate) fn new(events: Events, notifier: Notifier) -> Self {
         Self {
             events,
             rate: Rate::new(),
             next: String::new(),
             seen: None,
             outlook: Outlook::default(),
+            notifier,
         }
     }
 
@@ -88,6 +91,7 @@ impl Reporter {
             };
             let mut status = policy_status(verdict, policy.status.as_ref(), now);
             self.outlook.add(policy, &mut status, now);
+            self.notifier.add(policy, &mut status, now);
             let Some(body) = policy_diff(policy.status.as_ref(), &status) else {
                 continue;
             };

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Client;
 use slipway_client::connect::{ConnectError, ConnectOptions, client};
 use slipway_client::serve::serve;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,10 +16,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::apply::Context;
 use crate::blockers::{Asker, Blockers};
 use crate::config::Config;
-use crate::election;
+use crate::election::{self, Leadership};
 use crate::events::{Events, deliver};
 use crate::health::{self, Beat};
 use crate::metrics::Metrics;
+use crate::notify::{Dispatcher, Notifier, Services};
 use crate::observe::{Observer, Watches};
 use crate::pass::Driver;
 use crate::report::Reporter;
@@ -26,6 +28,8 @@ use crate::report::Reporter;
 /// How long a pass may take to end after SIGTERM: it stops before its next write, and the one under
 /// way is cut off after 10 s.
 const PASS_END_LIMIT: Duration = Duration::from_secs(15);
+/// How long a message under way may take to be told and noted; the next leader tells what was not.
+const NOTIFY_END_LIMIT: Duration = Duration::from_secs(5);
 /// How long giving leadership back may take.
 const ELECTION_END_LIMIT: Duration = Duration::from_secs(5);
 
@@ -95,18 +99,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let delivery = deliver(api.clone(), config.identity(), queue, metrics.clone());
     tasks.spawn(named("the delivery of events", delivery));
     tasks.spawn(named("the port", async { drop(http.await) }));
-    let blockers = Blockers::new();
-    let secrets_of = (api.clone(), config.namespace.as_str());
-    let asker = Asker::new(
-        blockers.clone(),
-        secrets_of,
-        config.allow_urls.clone(),
-        metrics.clone(),
-    );
-    tasks.spawn(named(
-        "the asking of blockers",
-        asker.run(Arc::clone(&wake)),
-    ));
+    let (blockers, notifier) = beside(&mut tasks, (&api, &config), &leadership, &metrics, &wake);
     let (stop_passes, passes_stopped) = watch::channel(false);
     let (stop_election, election_stopped) = watch::channel(false);
     let driver = Driver {
@@ -119,7 +112,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             metrics: metrics.clone(),
         },
         observer: Observer::new(api, watches, blockers, metrics, config.node_name.clone()),
-        reporter: Reporter::new(events),
+        reporter: Reporter::new(events, notifier.clone()),
+        notifier: notifier.clone(),
         wake,
         beat,
         refused: Vec::new(),
@@ -133,9 +127,41 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // First the passes, then leadership: the next leader finds nobody at work.
     stop_passes.send_replace(true);
     drop(tokio::time::timeout(PASS_END_LIMIT, passes).await);
+    drop(tokio::time::timeout(NOTIFY_END_LIMIT, notifier.finish()).await);
     stop_election.send_replace(true);
     drop(tokio::time::timeout(ELECTION_END_LIMIT, election).await);
     Ok(())
+}
+
+/// Starts what is done beside the passes: blockers are asked, and people are told.
+fn beside(
+    tasks: &mut JoinSet<&'static str>,
+    (api, config): (&Client, &Config),
+    leadership: &Leadership,
+    metrics: &Metrics,
+    wake: &Arc<Notify>,
+) -> (Blockers, Notifier) {
+    let blockers = Blockers::new();
+    let secrets_of = (api.clone(), config.namespace.as_str());
+    let asker = Asker::new(
+        blockers.clone(),
+        secrets_of.clone(),
+        config.allow_urls.clone(),
+        metrics.clone(),
+    );
+    let asking = asker.run(Arc::clone(wake));
+    tasks.spawn(named("the asking of blockers", asking));
+    let notifier = Notifier::new(metrics.clone());
+    let leads = leadership.clone();
+    let dispatcher = Dispatcher::new(
+        notifier.clone(),
+        secrets_of,
+        Services::default(),
+        move || leads.holds(),
+    );
+    let telling = dispatcher.run(Arc::clone(wake));
+    tasks.spawn(named("the delivery of notifications", telling));
+    (blockers, notifier)
 }
 
 /// Waits for a signal to end (Ok), or for something that must not end.

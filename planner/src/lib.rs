@@ -24,6 +24,7 @@ mod index;
 pub mod ledger;
 pub mod limits;
 pub mod lint;
+pub mod notices;
 pub mod objects;
 mod order;
 pub mod outlook;
@@ -97,6 +98,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     draft.wakes.extend(windows);
     draft.wakes.extend(ledger::wake(snapshot));
     draft.wakes.extend(policies::breaker_wakes(snapshot, now));
+    draft.wakes.extend(notices::wakes(snapshot));
     draft.plan.wake_at = draft.wakes.into_iter().filter(|time| *time > now).min();
     draft.plan
 }

@@ -11,6 +11,8 @@ use crate::breaker::State;
 use crate::reason::Reason;
 use crate::window::{Opening, Span};
 
+/// Type of the condition that says whether notifications can be delivered.
+pub const NOTIFIED: &str = "Notified";
 /// Most names that a condition's message lists.
 const NAMES_MAX: usize = 5;
 
@@ -101,7 +103,38 @@ pub fn policy_status(
             .map(window_span),
         // The forecast is made less often: see crate::outlook.
         forecast: None,
+        // Written by whoever delivers: see [`notified`].
+        notifications: present.map_or_else(Vec::new, |status| status.notifications.clone()),
     }
+}
+
+/// Adds the condition `Notified`: how many notifications can be delivered, or the reason and a
+/// sentence of one that cannot.
+pub fn notified(
+    status: &mut RebootPolicyStatus,
+    present: Option<&RebootPolicyStatus>,
+    stand: Result<usize, (&'static str, String)>,
+    now: Timestamp,
+) {
+    let holds = stand.is_ok();
+    let (reason, message) = match stand {
+        Ok(1) => ("InOrder", "the notification can be delivered".to_owned()),
+        Ok(count) => (
+            "InOrder",
+            format!("all {count} notifications can be delivered"),
+        ),
+        Err(trouble) => trouble,
+    };
+    let draft = Draft {
+        kind: NOTIFIED,
+        holds,
+        reason,
+        message,
+    };
+    let before = present.map_or(&[][..], |status| &status.conditions);
+    let generation = status.observed_generation.unwrap_or_default();
+    let condition = draft.finish(generation, before, now);
+    status.conditions.push(condition);
 }
 
 fn window_span(span: Span) -> WindowSpan {

@@ -139,6 +139,13 @@ const SUITES: &[Suite] = &[
         commands: || Ok(vec![lab_tests(&["blockers"])]),
     },
     Suite {
+        name: "notifications",
+        what: "notifications to receivers that record every byte, and of a cluster whose leader dies",
+        needs: Needs::ControlPlane,
+        pace: Pace::Waits,
+        commands: || Ok(vec![lab_tests(&["notifications"])]),
+    },
+    Suite {
         name: "lab",
         what: "the lab itself: control planes, simulated nodes",
         needs: Needs::ControlPlane,

@@ -245,7 +245,7 @@ fn timeout(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn secret_name(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn secret_name(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string", "minLength": 1, "maxLength": 253,
         "x-kubernetes-validations": [{

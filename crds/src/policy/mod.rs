@@ -4,6 +4,7 @@ mod blockers;
 mod budget;
 mod drain;
 mod failure;
+mod notifications;
 mod reboot;
 mod schedule;
 mod status;
@@ -23,6 +24,10 @@ pub use blockers::{
 pub use budget::{Budget, Canary, DomainBudget, Order};
 pub use drain::{DrainSettings, OnDrainTimeout};
 pub use failure::{BreakerReset, FailureSettings, REBOOTS_PER_NODE_MAX};
+pub use notifications::{
+    LAST_ERROR_MAX, NOTIFICATIONS_MAX, Notification, NotificationEvent, NotificationStatus,
+    SecretKeyRef, TOLD_MAX, Templates, Told,
+};
 pub use reboot::{RebootMethod, RebootSettings, VerifySettings};
 pub use schedule::{CUTOFF_AUTO, FREEZES_MAX, Freeze, Schedule, WINDOWS_MAX, Weekday, Window};
 pub use status::Forecast;
@@ -125,6 +130,11 @@ pub struct RebootPolicySpec {
     /// What follows from reboots that fail.
     #[serde(default)]
     pub failure: FailureSettings,
+    /// Who is told about reboots. Default nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, other.secretRef.name == one.secretRef.name && other.secretRef.key == one.secretRef.key))").message("two notifications name the same key of the same Secret; write one with the events of both"))]
+    pub notifications: Vec<Notification>,
 }
 
 /// What a policy does about nodes that need a reboot.

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::notifications::NotificationStatus;
+
 /// What the policy is doing: counts and conditions, never one entry per node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -13,8 +15,9 @@ pub struct RebootPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`: the policy is valid and in force. `Progressing`: reboots are under way or due.
-    /// `Feasible`: budget and windows let the nodes be done. `Degraded`: a reboot failed or is stuck. `Conflict`: shares nodes with a policy of the same
-    /// priority.
+    /// `Feasible`: budget and windows let the nodes be done. `Degraded`: a reboot failed or is stuck.
+    /// `Conflict`: shares nodes with a policy of the same priority. `Notified`: every notification
+    /// can be delivered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -44,6 +47,11 @@ pub struct RebootPolicyStatus {
     // Written as null: a merge patch keeps what it does not name.
     #[serde(default)]
     pub forecast: Option<Forecast>,
+    /// How the deliveries of each of `spec.notifications` stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["secret".into(), "key".into()]))]
+    pub notifications: Vec<NotificationStatus>,
 }
 
 /// What is expected of the nodes that wait.

@@ -3,8 +3,6 @@
 //! Never shows what was answered: its body goes to the kind that asked, its troubles are sentences
 //! of ours (faults.md F68, F89).
 
-use std::error::Error;
-use std::io::ErrorKind;
 use std::str::FromStr;
 
 use kube::Client;
@@ -14,6 +12,7 @@ use slipway_api::policy::Endpoint;
 
 use super::Trouble;
 use super::credentials::Credentials;
+use crate::reach::Unreached;
 
 /// Largest answer that is read.
 const ANSWER_MAX: usize = 1024 * 1024;
@@ -165,37 +164,24 @@ fn address(endpoint: &Endpoint, path: &[&str], query: &[(&str, &str)]) -> Result
     Ok(url)
 }
 
-/// Why no answer came, in words of ours: the library's may repeat what a certificate says.
+/// Why no answer came.
 fn trouble(error: &reqwest::Error, endpoint: &Endpoint) -> Trouble {
     if error.is_timeout() {
         return Trouble::new(format!("no answer within {}", endpoint.timeout));
     }
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    let mut words = String::new();
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && io.kind() == ErrorKind::ConnectionRefused
-        {
-            return Trouble::new("the connection is refused");
+    Trouble::new(match Unreached::of(error) {
+        Unreached::Refused => "the connection is refused",
+        Unreached::Untrusted => {
+            "its certificate is of an authority that is not trusted here (ca.crt of credentialsRef)"
         }
-        words = format!("{words} {error} {error:?}");
-        cause = error.source();
-    }
-    let has = |word: &str| words.contains(word);
-    Trouble::new(if has("UnknownIssuer") || has("BadSignature") {
-        "its certificate is of an authority that is not trusted here (ca.crt of credentialsRef)"
-    } else if has("NotValidForName") {
-        "its certificate is for another name"
-    } else if has("CertificateRequired") || has("certificate required") {
-        "it asks for a client certificate (tls.crt and tls.key of credentialsRef)"
-    } else if has("Expired") || has("NotValidYet") {
-        "its certificate is not valid now"
-    } else if has("certificate") || has("InvalidMessage") || has("AlertReceived") {
-        "no trusted connection can be made to it"
-    } else if has("dns error") {
-        "its name cannot be resolved"
-    } else {
-        "the connection failed"
+        Unreached::WrongName => "its certificate is for another name",
+        Unreached::WantsCertificate => {
+            "it asks for a client certificate (tls.crt and tls.key of credentialsRef)"
+        }
+        Unreached::NotValidNow => "its certificate is not valid now",
+        Unreached::Tls => "no trusted connection can be made to it",
+        Unreached::Unresolved => "its name cannot be resolved",
+        Unreached::Failed => "the connection failed",
     })
 }
 

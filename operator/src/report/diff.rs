@@ -32,6 +32,8 @@ pub(super) fn policy_diff(
     let mut fields = json!(status);
     // What is absent has to be taken away: a merge patch keeps what it does not name.
     if let Some(fields) = fields.as_object_mut() {
+        // What was told is written by whoever tells: a copy that is older must never replace it.
+        fields.remove("notifications");
         for optional in ["observedGeneration", "blockedBy", "window", "nextWindow"] {
             fields.entry(optional).or_insert(Value::Null);
         }
@@ -101,6 +103,19 @@ mod tests {
         let body = lease_diff(&ended, &report()).unwrap();
         let written: Vec<&String> = body["status"].as_object().unwrap().keys().collect();
         assert_eq!(written, ["waitingFor"]);
+    }
+
+    #[test]
+    fn a_report_never_writes_what_was_told() {
+        let told = |window| -> RebootPolicyStatus {
+            serde_json::from_value(json!({"window": window, "notifications": [
+                {"secret": "slack", "key": "url", "since": "2026-11-24T11:00:00Z"},
+            ]}))
+            .unwrap()
+        };
+        let body = policy_diff(Some(&told("Open")), &told("Closed")).unwrap();
+        assert_eq!(body["status"]["window"], "Closed");
+        assert!(body["status"].get("notifications").is_none());
     }
 
     #[test]

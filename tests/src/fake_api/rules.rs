@@ -160,6 +160,27 @@ const RULES: &[(&str, Rule)] = &[
         },
     ),
     (
+        "write at least one event, or leave events out to be told of all",
+        |new, _| new.as_array().is_some_and(|all| !all.is_empty()),
+    ),
+    (
+        "names stand for what happened: write {node} where kured had %s",
+        |new, _| !new.as_str().unwrap_or_default().contains("%s"),
+    ),
+    (
+        "two notifications name the same key of the same Secret; write one with the events of both",
+        |new, _| {
+            let all = new.as_array().map_or(&[][..], Vec::as_slice);
+            let mut names: Vec<_> = all
+                .iter()
+                .map(|one| (text(one, "/secretRef/name"), text(one, "/secretRef/key")))
+                .collect();
+            names.sort_unstable();
+            names.dedup();
+            names.len() == all.len()
+        },
+    ),
+    (
         "unknown check; write sentinel-file, or * for every check",
         |new, _| matches!(new.as_str(), Some("*" | "sentinel-file")),
     ),
