@@ -103,7 +103,7 @@ pub struct PolicyReference {
 
 /// The first key, with the settings of the policy as they were: an agent reads nothing else, and
 /// a policy that is deleted meanwhile strands no node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
     /// The ledger's counter; names this one reboot.

@@ -71,6 +71,15 @@ pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// As of nodes, but its messages speak of pods.
+pub(crate) fn pod_selector(generator: &mut SchemaGenerator) -> Schema {
+    let text = node_selector(generator).to_value().to_string();
+    let text = text
+        .replace("no node has", "no pod has")
+        .replace("a node must", "a pod must");
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
 /// Name of a label.
 pub(crate) fn label_name(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

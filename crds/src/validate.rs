@@ -45,6 +45,14 @@ pub enum PolicyError {
     /// A selector that cannot be read.
     #[error("spec.nodeSelector: {0}")]
     InvalidSelector(String),
+    /// A selector of pods that cannot be read.
+    #[error("spec.drain.{field}: {problem}")]
+    InvalidDrain {
+        /// The field below `spec.drain`.
+        field: &'static str,
+        /// What is wrong and what to write.
+        problem: String,
+    },
     /// A budget that is neither a number nor a percentage.
     #[error("spec.budget.maxUnavailable: {0:?} is neither a number of nodes nor a percentage")]
     InvalidBudget(String),
@@ -75,6 +83,7 @@ impl PolicyError {
             Self::InvalidFreeze { .. } => "InvalidFreeze",
             Self::InvalidCutoff(_) => "InvalidCutoff",
             Self::InvalidSelector(_) => "InvalidSelector",
+            Self::InvalidDrain { .. } => "InvalidDrain",
             Self::InvalidBudget(_) | Self::InvalidDomainBudget(_) => "InvalidBudget",
             Self::UnknownCheck(_) => "UnknownCheck",
             Self::InvalidBlocker { .. } => "InvalidBlocker",
@@ -172,6 +181,16 @@ pub fn validate_policy(spec: &RebootPolicySpec) -> Result<ValidatedPolicy, Polic
         .ok_or_else(|| PolicyError::UnknownTimeZone(name.clone()))?;
     let schedule = schedule::parse(&spec.schedule, &zone)?;
     check_selector(&spec.node_selector)?;
+    for (field, selector) in [
+        ("podSelector", &spec.drain.pod_selector),
+        ("daemonSetPods", &spec.drain.daemon_set_pods),
+    ] {
+        if let Some(Err(PolicyError::InvalidSelector(problem))) =
+            selector.as_ref().map(check_selector)
+        {
+            return Err(PolicyError::InvalidDrain { field, problem });
+        }
+    }
     for check in &spec.triggers.checks {
         if check != names::EVERY_CHECK && !names::CHECKS.iter().any(|(known, _)| known == check) {
             return Err(PolicyError::UnknownCheck(check.clone()));

@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::Patch;
 use serde_json::Value;
@@ -16,19 +15,13 @@ use slipway_client::{bounded, clock};
 
 use crate::decide::{Action, Why};
 use crate::error::PassError;
-use crate::eviction;
+use crate::evict;
 use crate::facts::{JournalView, Outcome};
 use crate::pass::{Agent, Observed, writer};
 use crate::{lease_write, node_write, reason};
 
 /// At once: the next decision follows from what was just written.
 pub(crate) const AGAIN: Duration = Duration::ZERO;
-/// Between two rounds of a drain.
-const ROUND: Duration = Duration::from_secs(2);
-/// How many evictions are under way at once.
-const EVICTIONS_AT_ONCE: usize = 16;
-/// No new evictions after this: a revoke or a veto must be seen (F64).
-const ROUND_MAX: Duration = Duration::from_secs(3);
 
 impl Agent {
     pub(crate) async fn act(
@@ -46,7 +39,7 @@ impl Agent {
         }
         // Every other action is decided from a lease that is there.
         let Some(lease) = observed.lease() else {
-            return Ok(ROUND);
+            return Ok(evict::ROUND);
         };
         let now = clock::wall();
         match action {
@@ -61,16 +54,14 @@ impl Agent {
                     self.memory.cordoned = Some(fence);
                 }
             }
-            Action::Evict { fence } => {
-                self.evict(lease, fence, &observed.pods).await?;
-                return Ok(ROUND);
-            }
+            Action::Preflight { fence } => return self.preflight(lease, fence, observed).await,
+            Action::Evict { fence } => return self.evict(lease, fence, observed).await,
             Action::MarkDrained { fence } => {
                 let before = lease
                     .status
                     .as_ref()
                     .and_then(|status| status.drain.as_ref());
-                let told = self.memory.drain(fence).told(&[], before);
+                let told = self.memory.drain(fence).told(&observed.pods, before);
                 let patch = lease_write::drained(lease, &told.progress, now);
                 self.write_lease(patch).await?;
             }
@@ -123,57 +114,6 @@ impl Agent {
         }
     }
 
-    async fn evict(
-        &mut self,
-        lease: &RebootLease,
-        fence: i64,
-        pods: &[Pod],
-    ) -> Result<(), PassError> {
-        let begun = clock::boottime();
-        let grace = lease
-            .spec
-            .grant
-            .as_ref()
-            .and_then(|grant| grant.drain.grace_period_seconds);
-        let due = self.memory.drain(fence).due(pods, begun);
-        for batch in due.chunks(EVICTIONS_AT_ONCE) {
-            let client = &self.reader.pod_client;
-            let calls = batch.iter().map(|pod| eviction::evict(client, pod, grace));
-            let answers = join_all(calls).await;
-            let drain = self.memory.drain(fence);
-            for (pod, answer) in batch.iter().zip(answers) {
-                drain.note(pod, answer, clock::boottime());
-            }
-            if clock::boottime().saturating_sub(begun) >= ROUND_MAX {
-                break;
-            }
-        }
-        let before = lease
-            .status
-            .as_ref()
-            .and_then(|status| status.drain.as_ref());
-        let now = clock::boottime();
-        let drain = self.memory.drain(fence);
-        let told = drain.told(pods, before);
-        if !drain.worth_writing(&told, before, now) {
-            return Ok(());
-        }
-        drain.written(now);
-        // Pods that come back to a drained node are news, but not another phase (F61).
-        let why = if lease.phase() == Phase::Drained && told.reason == reason::DRAINING {
-            reason::DRAINED
-        } else {
-            told.reason
-        };
-        self.write_lease(lease_write::progress(
-            lease,
-            &told.progress,
-            why,
-            &told.message,
-        ))
-        .await
-    }
-
     /// Says in the lease what only the agent knows to be in the way.
     async fn show_waiting(&self, why: Why, observed: &Observed) -> Result<(), PassError> {
         let Some(lease) = observed.lease() else {
@@ -191,6 +131,16 @@ impl Agent {
             ),
             _ => return Ok(()),
         };
+        self.say_waiting(lease, why, &message).await
+    }
+
+    /// Writes why it waits, unless the lease says so already.
+    pub(crate) async fn say_waiting(
+        &self,
+        lease: &RebootLease,
+        why: &str,
+        message: &str,
+    ) -> Result<(), PassError> {
         let said = lease.status.as_ref().is_some_and(|status| {
             let cut: String = message
                 .chars()
@@ -201,7 +151,7 @@ impl Agent {
         if said {
             return Ok(());
         }
-        self.write_lease(lease_write::waits(lease, why, &message))
+        self.write_lease(lease_write::waits(lease, why, message))
             .await
     }
 

@@ -29,6 +29,10 @@ pub use rules::{CALL_MAY_FIRE, CLEAR_AHEAD, CLEAR_VALID, SKEW_MAX};
 /// their deletion; shorter would take a restart with a half-loaded discovery for it.
 pub const KIND_MISSING: Duration = Duration::from_mins(5);
 
+/// How long pods may be held before the node is given up uncordoned: a budget that the last reboot
+/// has used up recovers once its pods are ready elsewhere.
+pub const PREFLIGHT_PATIENCE: Duration = Duration::from_mins(1);
+
 /// When nothing is under way: events wake the agent, this is for those that were lost.
 const IDLE: Duration = Duration::from_mins(10);
 /// While the kind is missing; the watch rings earlier.
@@ -58,6 +62,11 @@ pub enum Action {
     },
     /// Cordon the node, recording what was there.
     Cordon {
+        /// The grant.
+        fence: i64,
+    },
+    /// Ask whether the pods could be evicted, before the node is touched.
+    Preflight {
         /// The grant.
         fence: i64,
     },
@@ -123,6 +132,8 @@ pub enum Why {
     Paused,
     /// The machine did not say whether it is going down, or it is.
     HostNotReady,
+    /// The end of `drain.delay`.
+    DrainDelay,
     /// The operator's second key.
     Clear,
     /// Facts that this pass did not read.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use slipway_api::lease::{DrainProgress, WAITING_PODS_MAX, WaitingPod};
 
@@ -14,6 +15,8 @@ use crate::reason;
 
 /// Progress is written no more often than this: each write makes the operator's own fail.
 const WRITE_PAUSE: Duration = Duration::from_secs(5);
+/// Longest reason of a waiting pod that the schema takes.
+const WAITING_REASON_MAX: usize = 512;
 
 /// One drain.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ pub struct Drain {
     evicted: BTreeSet<String>,
     held: BTreeMap<String, Held>,
     written_at: Option<Duration>,
+    /// The API server asked for quiet until then.
+    quiet_until: Duration,
 }
 
 #[derive(Debug)]
@@ -71,6 +76,9 @@ impl Drain {
                 due.push(pod);
             }
         }
+        if boottime < self.quiet_until {
+            due.clear();
+        }
         due
     }
 
@@ -84,6 +92,16 @@ impl Drain {
             }
             Answer::Gone => {
                 self.held.remove(&uid);
+            }
+            Answer::Busy { pause } => {
+                let until = boottime.saturating_add(pause);
+                self.quiet_until = self.quiet_until.max(until);
+                let held = Held {
+                    reason: "the API server is busy".to_owned(),
+                    blocked: false,
+                    until,
+                };
+                self.held.insert(uid, held);
             }
             Answer::Held {
                 reason,
@@ -174,7 +192,10 @@ impl Drain {
     }
 
     fn why(&self, pod: &Pod) -> String {
-        if leaving(pod) || self.evicted.contains(uid(pod)) {
+        if let Some(ends) = &pod.metadata.deletion_timestamp {
+            return terminating(pod, ends.0);
+        }
+        if self.evicted.contains(uid(pod)) {
             return "terminating".to_owned();
         }
         let held = self.held.get(uid(pod));
@@ -185,6 +206,20 @@ impl Drain {
     }
 }
 
+/// Until when it may take its time, and what keeps it after that: for whoever wonders at a pod that
+/// does not go (F59).
+fn terminating(pod: &Pod, ends: Timestamp) -> String {
+    let finalizers = pod.metadata.finalizers.iter().flatten();
+    let named: Vec<&str> = finalizers.map(String::as_str).take(3).collect();
+    let kept = if named.is_empty() {
+        String::new()
+    } else {
+        format!(", kept by the finalizers {}", named.join(", "))
+    };
+    let text = format!("terminating, its time is up at {ends}{kept}");
+    text.chars().take(WAITING_REASON_MAX).collect()
+}
+
 fn leaving(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }
@@ -193,7 +228,7 @@ fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
 }
 
-fn name(pod: &Pod) -> String {
+pub(crate) fn name(pod: &Pod) -> String {
     let part = |text: &Option<String>| text.clone().unwrap_or_default();
     format!(
         "{}/{}",
@@ -259,6 +294,26 @@ mod tests {
             (told.progress.pods.as_str(), told.progress.evicted),
             ("2/2", 1)
         );
+    }
+
+    #[test]
+    fn f33_a_busy_api_server_is_left_alone_by_every_eviction() {
+        let mut drain = Drain::new(7);
+        let pods = [pod("a", false), pod("b", false)];
+        let pause = Duration::from_secs(7);
+        drain.note(&pods[0], Answer::Busy { pause }, T0);
+        assert!(drain.due(&pods, T0 + Duration::from_secs(6)).is_empty());
+        assert_eq!(drain.due(&pods, T0 + pause).len(), 2);
+    }
+
+    #[test]
+    fn f59_a_pod_that_does_not_go_says_what_keeps_it() {
+        let mut kept = pod("a", true);
+        kept.metadata.finalizers = Some(vec!["example.com/keep".into()]);
+        let told = Drain::new(7).told(&[kept], None);
+        let why = told.progress.waiting[0].reason.as_str();
+        assert!(why.contains("2026-01-01T00:00:00Z"), "{why}");
+        assert!(why.ends_with("finalizers example.com/keep"), "{why}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use kube::core::Status;
 use kube::{Api, Client};
 use slipway_client::{CallError, ErrorClass, bounded, chain};
@@ -31,6 +31,11 @@ pub enum Answer {
     Accepted,
     /// There is no such pod any more.
     Gone,
+    /// The API server takes no more for now: nothing else is asked of it until the pause is over.
+    Busy {
+        /// The pause.
+        pause: Duration,
+    },
     /// Again after the pause.
     Held {
         /// Why, for people.
@@ -44,6 +49,45 @@ pub enum Answer {
 
 /// Evicts a pod.
 pub async fn evict(client: &Client, pod: &Pod, grace_seconds: Option<i64>) -> Answer {
+    post(client, pod, grace_seconds, false).await
+}
+
+/// Asks whether a pod could be evicted now; nothing changes.
+pub async fn could_evict(client: &Client, pod: &Pod, grace_seconds: Option<i64>) -> Answer {
+    post(client, pod, grace_seconds, true).await
+}
+
+/// Deletes a pod, past its PodDisruptionBudgets.
+pub async fn delete(client: &Client, pod: &Pod, grace_seconds: Option<i64>) -> Answer {
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    let parameters = DeleteParams {
+        grace_period_seconds: grace_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
+        preconditions: Some(kube::api::Preconditions {
+            uid: pod.metadata.uid.clone(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let what = format!("delete the pod {namespace}/{name}");
+    match bounded(&what, pods.delete(&name, &parameters)).await {
+        Ok(_) => Answer::Accepted,
+        Err(error) => match answer(&error) {
+            Answer::Held {
+                pause,
+                blocked: true,
+                ..
+            } => {
+                let said = error.status().map_or("", |status| status.message.as_str());
+                held(&format!("its deletion is refused: {said}"), true, pause)
+            }
+            other => other,
+        },
+    }
+}
+
+async fn post(client: &Client, pod: &Pod, grace_seconds: Option<i64>, dry_run: bool) -> Answer {
     let name = pod.metadata.name.clone().unwrap_or_default();
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let body = Eviction {
@@ -62,7 +106,10 @@ pub async fn evict(client: &Client, pod: &Pod, grace_seconds: Option<i64>) -> An
         }),
     };
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-    let parameters = PostParams::default();
+    let parameters = PostParams {
+        dry_run,
+        ..PostParams::default()
+    };
     let call = pods.create_subresource::<_, Status>("eviction", &name, &parameters, &body);
     match bounded(&format!("evict the pod {namespace}/{name}"), call).await {
         Ok(_) => Answer::Accepted,
@@ -101,12 +148,17 @@ pub fn answer(error: &CallError) -> Answer {
                 .map_or(0, |details| details.retry_after_seconds);
             let pause =
                 Duration::from_secs(u64::from(asked)).clamp(Duration::from_secs(1), PAUSE_MAX);
-            held("the API server is busy", false, pause)
+            Answer::Busy { pause }
         }
         // Another UID under this name: the next list shows it.
         ErrorClass::Conflict => held("it has just changed", false, Duration::from_secs(1)),
         ErrorClass::Transient | ErrorClass::Bug => held(&chain(error), false, FAILED_PAUSE),
     }
+}
+
+/// Something that only a person changes.
+pub fn blocked(reason: &str) -> Answer {
+    held(reason, true, BLOCKED_PAUSE)
 }
 
 fn held(reason: &str, blocked: bool, pause: Duration) -> Answer {
@@ -131,10 +183,10 @@ mod tests {
         answer(&CallError::api("evict", kube::Error::Api(Box::new(status))))
     }
 
-    fn blocked(answer: &Answer) -> Option<bool> {
+    fn is_blocked(answer: &Answer) -> Option<bool> {
         match answer {
             Answer::Held { blocked, .. } => Some(*blocked),
-            Answer::Accepted | Answer::Gone => None,
+            Answer::Accepted | Answer::Gone | Answer::Busy { .. } => None,
         }
     }
 
@@ -154,10 +206,14 @@ mod tests {
     #[test]
     fn f33_a_busy_api_server_is_told_from_a_budget_and_its_pause_obeyed() {
         let answer = failed(429, "too many requests", &json!({"retryAfterSeconds": 7}));
-        assert_eq!(
-            answer,
-            held("the API server is busy", false, Duration::from_secs(7))
+        let pause = Duration::from_secs(7);
+        assert_eq!(answer, Answer::Busy { pause });
+        let endless = failed(
+            429,
+            "too many requests",
+            &json!({"retryAfterSeconds": 9999}),
         );
+        assert_eq!(endless, Answer::Busy { pause: PAUSE_MAX });
     }
 
     #[test]
@@ -165,15 +221,18 @@ mod tests {
         assert_eq!(failed(404, "not found", &json!({})), Answer::Gone);
         let terminating = json!({"causes": [{"reason": "NamespaceTerminating", "message": "x"}]});
         assert_eq!(
-            blocked(&failed(403, "forbidden", &terminating)),
+            is_blocked(&failed(403, "forbidden", &terminating)),
             Some(false)
         );
-        assert_eq!(blocked(&failed(403, "forbidden", &json!({}))), Some(true));
-        let two = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-        assert_eq!(blocked(&failed(500, two, &json!({}))), Some(true));
-        assert_eq!(blocked(&failed(500, "etcd", &json!({}))), Some(false));
         assert_eq!(
-            blocked(&failed(409, "precondition", &json!({}))),
+            is_blocked(&failed(403, "forbidden", &json!({}))),
+            Some(true)
+        );
+        let two = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        assert_eq!(is_blocked(&failed(500, two, &json!({}))), Some(true));
+        assert_eq!(is_blocked(&failed(500, "etcd", &json!({}))), Some(false));
+        assert_eq!(
+            is_blocked(&failed(409, "precondition", &json!({}))),
             Some(false)
         );
     }

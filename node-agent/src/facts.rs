@@ -152,12 +152,31 @@ pub struct Clocks {
 pub struct Seen {
     /// The fence whose cordon it has seen in force.
     pub cordoned: Option<i64>,
-    /// How long the present drain has taken.
+    /// How long ago the present grant was accepted.
     pub drain_elapsed: Duration,
+    /// What is known of the pods before the cordon.
+    pub preflight: Preflight,
     /// The API server's time when pods that must leave were last seen on a drained node.
     pub pods_returned: Option<Timestamp>,
     /// How an undone reboot ended, while the lease does not say so yet.
     pub outcome: Option<(i64, Outcome)>,
+}
+
+/// Whether the node could be drained, asked before it is cordoned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Preflight {
+    /// Nobody has asked yet, or there was no answer.
+    #[default]
+    Unknown,
+    /// Every pod could be evicted a moment ago.
+    Passed,
+    /// Some could not.
+    Blocked {
+        /// For how long, without interruption.
+        lasted: Duration,
+        /// Which, and what holds them.
+        message: String,
+    },
 }
 
 /// How a reboot ends before it happened.

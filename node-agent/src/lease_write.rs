@@ -49,8 +49,15 @@ pub fn waits(lease: &RebootLease, why: &str, message: &str) -> Value {
 
 /// No pod that must leave is left.
 pub fn drained(lease: &RebootLease, drain: &DrainProgress, at: Timestamp) -> Value {
-    let message = "drained; waiting for the operator's second key (spec.clear)";
-    let mut fields = enter(lease, Phase::Drained, at, reason::DRAINED, message);
+    let left = match drain.waiting.len() {
+        0 => String::new(),
+        _ => format!(
+            " as far as drain.timeout allows, {} pods are left (drain.onTimeout: RebootAnyway)",
+            drain.pods
+        ),
+    };
+    let message = format!("drained{left}; waiting for the operator's second key (spec.clear)");
+    let mut fields = enter(lease, Phase::Drained, at, reason::DRAINED, &message);
     fields.insert("drain".to_owned(), drain_field(drain));
     patch(lease, &fields)
 }

@@ -18,6 +18,7 @@ pub mod config;
 pub mod decide;
 pub mod drain;
 pub mod error;
+mod evict;
 pub mod eviction;
 pub mod facts;
 pub mod health;

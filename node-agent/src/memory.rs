@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use slipway_api::{Phase, RebootLease};
+use jiff::{SignedDuration, Timestamp};
+use slipway_api::{Phase, RebootLease, drain_filter};
 
 use crate::drain::Drain;
-use crate::facts::{Clocks, Outcome, Seen};
+use crate::facts::{Clocks, Outcome, Preflight, Seen};
+
+/// How long the answer to the question before the cordon is good.
+const PREFLIGHT_VALID: Duration = Duration::from_secs(30);
 
 /// The memory.
 #[derive(Debug, Default)]
@@ -18,9 +21,19 @@ pub struct Memory {
     pub outcome: Option<(i64, Outcome)>,
     /// The present drain.
     pub drain: Option<Drain>,
+    preflight: Option<Asked>,
     drain_clock: Option<DrainClock>,
     pods_returned: Option<(i64, Timestamp)>,
     kind_missing_since: Option<Duration>,
+}
+
+/// What was answered before the cordon.
+#[derive(Clone, Debug)]
+struct Asked {
+    fence: i64,
+    at: Duration,
+    /// Since when pods are held, and which; `None` when none is.
+    blocked: Option<(Duration, String)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,20 +56,58 @@ impl Memory {
         let Some(lease) = lease.filter(|lease| lease.phase().is_accepted()) else {
             self.drain_clock = None;
             self.pods_returned = None;
+            self.preflight = None;
             return Seen::default();
         };
         let fence = lease.accepted_fence();
-        if lease.phase() == Phase::Drained && pods.is_some_and(|left| left > 0) {
+        let drain_elapsed = self.drain_elapsed(lease, clocks);
+        // Where the policy reboots with pods left, pods that are there have not come back.
+        let anyway = lease.spec.grant.as_ref().is_some_and(|grant| {
+            let passed = SignedDuration::try_from(drain_elapsed).unwrap_or_default();
+            grant.fence == fence && drain_filter::goes_anyway(grant, passed)
+        });
+        let left = pods.is_some_and(|left| left > 0);
+        if lease.phase() == Phase::Drained && left && !anyway {
             self.pods_returned = Some((fence, clocks.api));
         }
         Seen {
             cordoned: self.cordoned,
-            drain_elapsed: self.drain_elapsed(lease, clocks),
+            drain_elapsed,
+            preflight: self.preflight(fence, clocks.boottime),
             pods_returned: self
                 .pods_returned
                 .filter(|(of, _)| *of == fence)
                 .map(|(_, at)| at),
             outcome: self.outcome.clone(),
+        }
+    }
+
+    /// Notes whether pods are held before the cordon, and which.
+    pub fn note_preflight(&mut self, fence: i64, blocked: Option<String>, boottime: Duration) {
+        let before = self.preflight.take().filter(|asked| asked.fence == fence);
+        let since = before
+            .and_then(|asked| asked.blocked)
+            .map_or(boottime, |(since, _)| since);
+        self.preflight = Some(Asked {
+            fence,
+            at: boottime,
+            blocked: blocked.map(|message| (since, message)),
+        });
+    }
+
+    fn preflight(&self, fence: i64, boottime: Duration) -> Preflight {
+        let asked = self.preflight.as_ref().filter(|asked| asked.fence == fence);
+        match asked {
+            Some(asked) if boottime.saturating_sub(asked.at) < PREFLIGHT_VALID => {
+                match &asked.blocked {
+                    None => Preflight::Passed,
+                    Some((since, message)) => Preflight::Blocked {
+                        lasted: boottime.saturating_sub(*since),
+                        message: message.clone(),
+                    },
+                }
+            }
+            Some(_) | None => Preflight::Unknown,
         }
     }
 
@@ -81,10 +132,6 @@ impl Memory {
     /// On BOOTTIME since this process saw the drain, by the wall clock before: a clock that jumps
     /// must neither end a drain nor prolong it for ever (F18).
     fn drain_elapsed(&mut self, lease: &RebootLease, clocks: &Clocks) -> Duration {
-        if lease.phase() != Phase::Draining {
-            self.drain_clock = None;
-            return Duration::ZERO;
-        }
         let fence = lease.accepted_fence();
         let known = self.drain_clock.filter(|clock| clock.fence == fence);
         let clock = known.unwrap_or_else(|| DrainClock {
@@ -141,6 +188,53 @@ mod tests {
         // The wall clock jumps a day; the drain does not.
         let later = memory.seen(Some(&lease), None, &clocks("2026-01-02T00:10:00Z", 80));
         assert_eq!(later.drain_elapsed, Duration::from_secs(630));
+    }
+
+    #[test]
+    fn a_preflight_counts_from_when_pods_were_first_held_and_its_answer_ages() {
+        let mut memory = Memory::default();
+        let at = Duration::from_secs;
+        assert_eq!(memory.preflight(7, at(10)), Preflight::Unknown);
+        memory.note_preflight(7, Some("a".into()), at(10));
+        memory.note_preflight(7, Some("b".into()), at(40));
+        let blocked = Preflight::Blocked {
+            lasted: at(31),
+            message: "b".into(),
+        };
+        assert_eq!(memory.preflight(7, at(41)), blocked);
+        // Another grant asks for itself.
+        assert_eq!(memory.preflight(8, at(41)), Preflight::Unknown);
+        memory.note_preflight(7, None, at(42));
+        assert_eq!(memory.preflight(7, at(43)), Preflight::Passed);
+        assert_eq!(memory.preflight(7, at(72)), Preflight::Unknown);
+        // Held again: it counts from here.
+        memory.note_preflight(7, Some("c".into()), at(80));
+        assert!(
+            matches!(memory.preflight(7, at(80)), Preflight::Blocked { lasted, .. } if lasted.is_zero())
+        );
+    }
+
+    #[test]
+    fn pods_that_a_policy_leaves_on_the_node_have_not_come_back() {
+        let mut memory = Memory::default();
+        let mut lease = lease("Drained");
+        let grant = json!({"fence": 7, "grantedAt": "2026-01-01T00:00:00Z",
+            "notAfter": "2026-01-01T01:00:00Z", "reboot": {}, "verify": {},
+            "drain": {"timeout": "10m", "onTimeout": "RebootAnyway"}});
+        lease.spec.grant = serde_json::from_value(grant).unwrap();
+        let early = clocks("2026-01-01T00:09:00Z", 50);
+        assert!(
+            memory
+                .seen(Some(&lease), Some(1), &early)
+                .pods_returned
+                .is_some()
+        );
+        memory = Memory::default();
+        let late = clocks("2026-01-01T00:10:00Z", 50);
+        assert_eq!(
+            memory.seen(Some(&lease), Some(1), &late).pods_returned,
+            None
+        );
     }
 
     #[test]

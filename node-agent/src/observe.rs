@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client};
+use slipway_api::drain_filter::DrainRules;
 use slipway_api::names::LEDGER_NAME;
-use slipway_api::{RebootLease, RebootLedger, drain_filter};
+use slipway_api::{RebootLease, RebootLedger};
 use slipway_client::{CallError, bounded, clock, server_time};
 
 use crate::facts::LedgerView;
@@ -88,15 +89,15 @@ impl Reader {
         bounded("read the Node", api.get(&self.node_name)).await
     }
 
-    /// Lists the pods of our node that must leave before a reboot.
+    /// Lists the pods of our node that must leave before a reboot, by the rules of its grant.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn pods(&self) -> Result<Vec<Pod>, CallError> {
+    pub async fn pods(&self, rules: &DrainRules<'_>) -> Result<Vec<Pod>, CallError> {
         let api: Api<Pod> = Api::all(self.pod_client.clone());
         let ours = ListParams::default().fields(&format!("spec.nodeName={}", self.node_name));
         let list = bounded("list the pods of the node", api.list(&ours)).await?;
-        let must_go = |pod: &Pod| drain_filter::must_go(pod, &self.namespace);
+        let must_go = |pod: &Pod| rules.must_go(pod);
         Ok(list.items.into_iter().filter(must_go).collect())
     }
 }

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use slipway_api::drain_filter::DrainRules;
 use slipway_api::names::MANAGER_AGENT;
 use slipway_api::{Phase, RebootLease};
 use slipway_client::{CallError, ErrorClass, bounded, chain, clock};
@@ -111,7 +113,7 @@ impl Agent {
             .is_none_or(|reading| report::change(&node, reading, clocks.wall).is_none());
         let node_facts = node_write::facts(&node, current);
         let pods_read = clock::boottime();
-        let (pods, pods_problem) = self.pods(present, &node_facts.mark).await;
+        let (pods, pods_problem) = self.pods(present, &node_facts.mark, clocks.api).await;
         clocks.boottime = clock::boottime();
         let left = pods.as_ref().map(Vec::len);
         let seen = self.memory.seen(present, left, &clocks);
@@ -203,6 +205,7 @@ impl Agent {
         &self,
         lease: Option<&RebootLease>,
         mark: &Mark,
+        now: Timestamp,
     ) -> (Option<Vec<Pod>>, Option<String>) {
         let drains = match lease.map_or(Phase::Pending, RebootLease::phase) {
             Phase::Draining | Phase::Drained | Phase::Rebooting => *mark != Mark::Absent,
@@ -217,7 +220,8 @@ impl Agent {
             self.health.good(health::PODS);
             return (None, None);
         }
-        match self.reader.pods().await {
+        let rules = self.rules(lease, now);
+        match self.reader.pods(&rules).await {
             Ok(pods) => {
                 self.health.good(health::PODS);
                 (Some(pods), None)
@@ -227,6 +231,14 @@ impl Agent {
                 (None, Some(chain(&error)))
             }
         }
+    }
+
+    /// The drain rules of the grant that was accepted.
+    pub(crate) fn rules(&self, lease: Option<&RebootLease>, now: Timestamp) -> DrainRules<'_> {
+        let accepted = lease.map_or(0, RebootLease::accepted_fence);
+        let grant = lease.and_then(|lease| lease.spec.grant.as_ref());
+        let grant = grant.filter(|grant| grant.fence == accepted);
+        DrainRules::of(grant, &self.reader.namespace, now)
     }
 
     fn note(&self, lease: &LeaseView, journal: &JournalView) {

@@ -12,7 +12,8 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Api;
 use kube::api::PostParams;
-use slipway_client::{CallError, ErrorClass, bounded, chain};
+use slipway_api::drain_filter::DrainRules;
+use slipway_client::{CallError, ErrorClass, bounded, chain, clock};
 
 use crate::backoff::Backoff;
 use crate::error::{AgentError, told};
@@ -113,7 +114,8 @@ async fn missing(reader: &Reader) -> Vec<String> {
     if let Err(error) = reader.ledger().await {
         problems.push(told(&error, "RebootLedgers", "rebootledgers"));
     }
-    if let Err(error) = reader.pods().await {
+    let rules = DrainRules::of(None, &reader.namespace, clock::wall());
+    if let Err(error) = reader.pods(&rules).await {
         problems.push(chain(&error));
     }
     problems.dedup();

@@ -8,6 +8,8 @@ pub const DRAINING: &str = "Draining";
 pub const PODS_BLOCKED: &str = "PodsBlocked";
 /// Pods were still there when `drain.timeout` had passed.
 pub const DRAIN_TIMEOUT: &str = "DrainTimeout";
+/// Pods could not have left, so the node was not even cordoned.
+pub const DRAIN_BLOCKED: &str = "DrainBlocked";
 /// No pod that must leave is left; the second key is awaited.
 pub const DRAINED: &str = "Drained";
 /// The node's clock and the API server's differ too much to judge the second key.

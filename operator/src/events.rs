@@ -29,6 +29,7 @@ const NOTE_MAX: usize = 1000;
 const WARNINGS: &[&str] = &[
     "AgentSilent",
     "AnswerOwed",
+    "DrainBlocked",
     "DrainTimeout",
     "Ineffective",
     "JournalAhead",

@@ -49,7 +49,7 @@ pub fn pause(lease: &RebootLease, settings: &FailureSettings, now: Timestamp) ->
         .min(BACKOFF_MAX.max(first));
     // Without a time of ending the pause counts from now: later is the safe side.
     let until = ended_at(lease).unwrap_or(now).saturating_add(length).ok()?;
-    let reason = if status.reason == "DrainTimeout" {
+    let reason = if matches!(status.reason.as_str(), "DrainTimeout" | "DrainBlocked") {
         Reason::Undrainable { until, failures }
     } else {
         Reason::BackingOff { until, failures }

@@ -71,6 +71,14 @@ async fn without_constrained_impersonation_an_agent_evicts_only_while_its_node_h
 }
 
 #[tokio::test]
+async fn an_agent_that_may_delete_pods_deletes_those_of_its_own_node_only() -> Result<()> {
+    let values = json!({ "agent": { "forceDelete": true } });
+    let world = World::make_with(&BTreeMap::new(), &values).await?;
+    world.wait_right(&nodes::deletions()).await?;
+    world.control_plane.stop().await
+}
+
+#[tokio::test]
 async fn each_policy_and_each_of_its_validations_is_needed() -> Result<()> {
     let world = World::make().await?;
     let cells = matrix();

@@ -104,6 +104,13 @@ const SUITES: &[Suite] = &[
         commands: || Ok(vec![lab_tests(&["tidy"])]),
     },
     Suite {
+        name: "drain",
+        what: "drains of the real agent on a real API server, and kubectl's judgement of pods",
+        needs: Needs::ControlPlane,
+        pace: Pace::Waits,
+        commands: || Ok(vec![lab_tests(&["drain"])]),
+    },
+    Suite {
         name: "protocol",
         what: "operator and agents on a real API server, simulated nodes",
         needs: Needs::ControlPlane,

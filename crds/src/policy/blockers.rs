@@ -156,7 +156,7 @@ pub struct AlertmanagerBlocker {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 pub struct PodsBlocker {
     /// The pods, by label, in every namespace. Required: write `{}` to mean every pod.
-    #[schemars(schema_with = "pod_selector")]
+    #[schemars(schema_with = "schema::pod_selector")]
     pub selector: LabelSelector,
     /// `Node`: the node that they run on waits. `Cluster`: every node waits. Default Node.
     #[serde(default)]
@@ -266,13 +266,4 @@ fn matchers(_: &mut SchemaGenerator) -> Schema {
             }],
         },
     })
-}
-
-/// As of nodes, but its messages speak of pods.
-fn pod_selector(generator: &mut SchemaGenerator) -> Schema {
-    let text = schema::node_selector(generator).to_value().to_string();
-    let text = text
-        .replace("no node has", "no pod has")
-        .replace("a node must", "a pod must");
-    serde_json::from_str(&text).unwrap_or_default()
 }

@@ -22,7 +22,7 @@ pub use blockers::{
     PromqlBlocker,
 };
 pub use budget::{Budget, Canary, DomainBudget, Order};
-pub use drain::{DrainSettings, OnDrainTimeout};
+pub use drain::{DrainSettings, EmptyDirData, OnDrainTimeout, UnmanagedPods};
 pub use failure::{BreakerReset, FailureSettings, REBOOTS_PER_NODE_MAX};
 pub use notifications::{
     LAST_ERROR_MAX, NOTIFICATIONS_MAX, Notification, NotificationEvent, NotificationStatus,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use slipway_api::RebootLease;
+use slipway_api::lease::Grant;
+use slipway_api::{RebootLease, drain_filter};
 
 use super::Why;
 use crate::facts::{Facts, JournalView, LedgerView, Mark, Need, PodsView};
@@ -40,7 +41,15 @@ pub(super) fn may_commit(facts: &Facts, lease: &RebootLease, fence: i64) -> Resu
         }
         Mark::Absent | Mark::Unreadable => false,
     };
-    if !in_force || facts.pods != PodsView::Left(0) {
+    let empty = match facts.pods {
+        PodsView::NotRead => false,
+        PodsView::Left(0) => true,
+        PodsView::Left(_) => {
+            let grant = lease.spec.grant.as_ref().filter(|g| g.fence == fence);
+            grant.is_some_and(|grant| goes_anyway(facts, lease, grant))
+        }
+    };
+    if !in_force || !empty {
         return Err(Why::Unread);
     }
     // A human's request needs nothing on the host that asks.
@@ -52,6 +61,17 @@ pub(super) fn may_commit(facts: &Facts, lease: &RebootLease, fence: i64) -> Resu
         return Err(Why::HostNotReady);
     }
     slot(facts, lease, fence)
+}
+
+/// True when the drain has had its time, and the policy then reboots with pods on the node. An agent
+/// that was away all that time has not drained yet: its first round shows in the lease.
+pub(super) fn goes_anyway(facts: &Facts, lease: &RebootLease, grant: &Grant) -> bool {
+    let passed = SignedDuration::try_from(facts.seen.drain_elapsed);
+    let tried = lease
+        .status
+        .as_ref()
+        .is_some_and(|status| status.drain.is_some());
+    tried && drain_filter::goes_anyway(grant, passed.unwrap_or_default())
 }
 
 /// True when the second key is valid, and younger than the last pod that came back.

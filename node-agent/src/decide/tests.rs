@@ -2,6 +2,7 @@
 
 mod builders;
 mod commit;
+mod drains;
 mod faults;
 mod people;
 mod rows;

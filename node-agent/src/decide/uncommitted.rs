@@ -1,11 +1,12 @@
 //! Draining and Drained: the node is ours, and everything can still be undone.
 
 use slipway_api::lease::Grant;
+use slipway_api::policy::OnDrainTimeout;
 use slipway_api::{Phase, RebootLease, RebootLeaseStatus};
 
-use super::rules::{call_may_fire, may_commit};
-use super::{Action, SOON, Why, wait};
-use crate::facts::{Facts, Mark, Need, Outcome, PodsView};
+use super::rules::{call_may_fire, goes_anyway, may_commit};
+use super::{Action, PREFLIGHT_PATIENCE, SOON, Why, wait};
+use crate::facts::{Facts, Mark, Need, Outcome, PodsView, Preflight};
 use crate::reason;
 
 /// Draining or Drained: the node is ours, and everything can still be undone.
@@ -49,22 +50,49 @@ pub(super) fn uncommitted(facts: &Facts, lease: &RebootLease) -> Action {
         Mark::Ours(record) if record.fence != fence => Action::Undo {
             fence: record.fence,
         },
-        Mark::Absent => Action::Cordon { fence },
-        Mark::Ours(_) | Mark::Unreadable => cordoned(facts, lease, fence),
+        Mark::Absent => before_cordon(facts, grant),
+        Mark::Ours(_) | Mark::Unreadable => cordoned(facts, lease, grant),
+    }
+}
+
+/// The node is untouched: a delay, and the question whether it could be drained, come first.
+fn before_cordon(facts: &Facts, grant: &Grant) -> Action {
+    let fence = grant.fence;
+    let delay = grant.drain.delay.0;
+    let left = delay.saturating_sub(facts.seen.drain_elapsed);
+    if !left.is_zero() {
+        return wait(Why::DrainDelay, left.min(SOON));
+    }
+    // Where a drain that takes too long ends by force, pods that are held keep nobody.
+    if !grant.drain.preflight || grant.drain.on_timeout != OnDrainTimeout::Abort {
+        return Action::Cordon { fence };
+    }
+    match &facts.seen.preflight {
+        Preflight::Passed => Action::Cordon { fence },
+        Preflight::Blocked { lasted, message } if *lasted >= PREFLIGHT_PATIENCE => {
+            let outcome = Outcome::failed(reason::DRAIN_BLOCKED, message);
+            Action::Retire { fence, outcome }
+        }
+        Preflight::Unknown | Preflight::Blocked { .. } => Action::Preflight { fence },
     }
 }
 
 /// The node is cordoned by us: pods first, then the second key.
-fn cordoned(facts: &Facts, lease: &RebootLease, fence: i64) -> Action {
-    match facts.pods {
+fn cordoned(facts: &Facts, lease: &RebootLease, grant: &Grant) -> Action {
+    let fence = grant.fence;
+    let empty = match facts.pods {
         PodsView::NotRead => return wait(Why::Unread, SOON),
-        PodsView::Left(0) => {}
-        PodsView::Left(_) => return Action::Evict { fence },
+        PodsView::Left(left) => left == 0,
+    };
+    if !empty && !goes_anyway(facts, lease, grant) {
+        return Action::Evict { fence };
     }
     match lease.phase() {
         Phase::Draining => Action::MarkDrained { fence },
         Phase::Drained => match may_commit(facts, lease, fence) {
             Ok(()) => Action::Commit { fence },
+            // Whatever can still leave may leave until the last moment.
+            Err(_) if !empty => Action::Evict { fence },
             Err(why) => wait(why, SOON),
         },
         Phase::Pending
@@ -97,9 +125,16 @@ fn ends(facts: &Facts, status: &RebootLeaseStatus, grant: &Grant) -> Option<Outc
         let message = "nothing on the node asks for a reboot any more";
         return Some(Outcome::failed(reason::NO_LONGER_NEEDED, message));
     }
-    let limit = grant.drain.timeout;
-    let late = !limit.is_zero() && facts.seen.drain_elapsed >= limit.0;
-    (status.phase == Phase::Draining && late)
+    let limit = grant.drain.limit();
+    let late = limit.is_some_and(|limit| facts.seen.drain_elapsed >= limit);
+    let aborts = match grant.drain.on_timeout {
+        OnDrainTimeout::Abort => true,
+        // Both end when the grant does, if what they do is of no use.
+        OnDrainTimeout::ForceDelete | OnDrainTimeout::RebootAnyway => false,
+    };
+    // A node that was never cordoned was never drained, whatever is to follow from a long drain.
+    let untouched = facts.node.mark == Mark::Absent;
+    (status.phase == Phase::Draining && late && (aborts || untouched))
         .then(|| Outcome::failed(reason::DRAIN_TIMEOUT, timeout_message(status, grant)))
 }
 

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use slipway_api::drain_filter::DrainRules;
 use slipway_api::lease::Grant;
 use slipway_api::policy::Mode;
 use slipway_api::{Phase, RebootLease, RebootLedger, Workload};
@@ -86,7 +87,8 @@ async fn workloads_on(ctx: &Context, request: &GrantRequest) -> Result<Vec<Workl
     if request.verify.pods_ready_within.is_zero() {
         return Ok(Vec::new());
     }
-    workloads::on_node(&ctx.client, &ctx.namespace, &request.node).await
+    let rules = DrainRules::before_grant(&request.drain, &ctx.namespace, clock::wall());
+    workloads::on_node(&ctx.client, &rules, &request.node).await
 }
 
 /// Why the lease cannot take a grant now.
@@ -144,6 +146,7 @@ fn settings(request: &GrantRequest, fence: i64, now: Timestamp) -> Grant {
             .signed()
             .saturating_add(NOT_AFTER_MARGIN)
     };
+    let limit = limit.saturating_add(request.drain.delay.signed());
     Grant {
         fence,
         granted_at: Time(now),
@@ -262,13 +265,19 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_ends_half_an_hour_after_its_drain_and_a_day_later_without_a_limit() {
+    fn a_grant_ends_half_an_hour_after_its_delay_and_drain_and_a_day_later_without_a_limit() {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let mut request = request();
         assert_eq!(
             settings(&request, 1, now).not_after.0.to_string(),
             "2026-11-24T13:00:00Z"
         );
+        request.drain.delay = slipway_api::Duration::from_secs(60);
+        assert_eq!(
+            settings(&request, 1, now).not_after.0.to_string(),
+            "2026-11-24T13:01:00Z"
+        );
+        request.drain.delay = slipway_api::Duration::from_secs(0);
         request.drain.timeout = slipway_api::Duration::from_secs(0);
         assert_eq!(
             settings(&request, 1, now).not_after.0.to_string(),

@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
+use slipway_api::Workload;
+use slipway_api::drain_filter::DrainRules;
 use slipway_api::workload::WORKLOADS_MAX;
-use slipway_api::{Workload, drain_filter};
 use slipway_client::call::{CallError, bounded};
 use slipway_planner::blockers::Answer;
 
@@ -34,7 +35,7 @@ struct Standing {
 /// has in the cluster.
 pub(crate) async fn on_node(
     client: &Client,
-    namespace: &str,
+    rules: &DrainRules<'_>,
     node: &str,
 ) -> Result<Vec<Workload>, CallError> {
     let api: Api<Pod> = Api::all(client.clone());
@@ -42,7 +43,7 @@ pub(crate) async fn on_node(
     let pods = bounded("list the node's pods", api.list(&params)).await?;
     let mut owners = Owners::new(client);
     let mut found = Vec::new();
-    for mut workload in of_pods(&pods.items, namespace) {
+    for mut workload in of_pods(&pods.items, rules) {
         // One that has gone meanwhile owes nothing.
         if let Some(standing) = owners.look(&workload).await? {
             workload.ready = standing.ready;
@@ -81,10 +82,10 @@ fn shortage(workload: &Workload, standing: Standing) -> Option<String> {
 }
 
 /// The owners of those pods that are Ready and that the drain moves, without their numbers.
-fn of_pods(pods: &[Pod], namespace: &str) -> Vec<Workload> {
+fn of_pods(pods: &[Pod], rules: &DrainRules<'_>) -> Vec<Workload> {
     let moved = pods
         .iter()
-        .filter(|pod| drain_filter::must_go(pod, namespace) && is_ready(pod));
+        .filter(|pod| rules.must_go(pod) && is_ready(pod));
     let mut owners: Vec<Workload> = moved
         .filter_map(|pod| {
             let owner = controller(pod)?;
@@ -212,6 +213,10 @@ async fn count(client: &Client, namespace: &str) -> Result<Counts, CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rules() -> DrainRules<'static> {
+        DrainRules::of(None, "slipway-system", jiff::Timestamp::UNIX_EPOCH)
+    }
     use serde_json::{Value, json};
 
     fn pod(name: &str, kind: &str, owner: &str, status: &str) -> Pod {
@@ -243,7 +248,7 @@ mod tests {
             bare,
             leaving,
         ];
-        let found: Vec<String> = of_pods(&pods, "slipway-system")
+        let found: Vec<String> = of_pods(&pods, &rules())
             .iter()
             .map(ToString::to_string)
             .collect();
@@ -255,7 +260,7 @@ mod tests {
         let pods: Vec<Pod> = (0..100)
             .map(|number| pod("p", "ReplicaSet", &format!("owner-{number}"), "True"))
             .collect();
-        assert_eq!(of_pods(&pods, "slipway-system").len(), WORKLOADS_MAX);
+        assert_eq!(of_pods(&pods, &rules()).len(), WORKLOADS_MAX);
     }
 
     #[test]

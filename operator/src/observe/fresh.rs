@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client};
+use slipway_api::drain_filter::DrainRules;
+use slipway_api::lease::Grant;
 use slipway_api::{Phase, RebootLease, drain_filter, names};
 use slipway_client::call::{CallError, bounded};
 use slipway_client::{clock, server_time};
@@ -64,7 +66,7 @@ pub(crate) async fn gather(
         }));
     read_nodes(client, &mut snapshot, name).await?;
     let at = ask_blockers(ctx, &mut snapshot, (name, fence), at);
-    let pods_left = pods_left(client, namespace, name).await?;
+    let pods_left = pods_left(client, (namespace, name), lease.spec.grant.as_ref(), at).await?;
     Ok(Some(Evidence {
         snapshot,
         lease,
@@ -146,23 +148,32 @@ fn has(node: &NodeView, label: &str) -> bool {
     }
 }
 
-/// The operator's own look at the pods: an agent's word is not proof (faults.md F83).
+/// The operator's own look at the pods: an agent's word is not proof (faults.md F83). By the rules of
+/// the grant; where it reboots with pods left once the drain has had its time, that time counts from
+/// the grant itself, which no agent can write.
 fn pods_left(
     client: &Client,
-    namespace: &str,
-    node: &str,
+    (namespace, node): (&str, &str),
+    grant: Option<&Grant>,
+    now: Timestamp,
 ) -> impl Future<Output = Result<Vec<String>, CallError>> {
     let api: Api<Pod> = Api::all(client.clone());
     let params = ListParams::default().fields(&format!("spec.nodeName={node}"));
-    let namespace = namespace.to_owned();
+    let (namespace, grant) = (namespace.to_owned(), grant.cloned());
     async move {
         let pods = bounded("list the node's pods", api.list(&params)).await?;
-        let must_go = pods
-            .items
-            .iter()
-            .filter(|pod| drain_filter::must_go(pod, &namespace));
-        Ok(must_go.map(pod_name).collect())
+        Ok(left(&pods.items, &namespace, grant.as_ref(), now))
     }
+}
+
+fn left(pods: &[Pod], namespace: &str, grant: Option<&Grant>, now: Timestamp) -> Vec<String> {
+    let passed = |grant: &Grant| now.duration_since(grant.granted_at.0);
+    if grant.is_some_and(|grant| drain_filter::goes_anyway(grant, passed(grant))) {
+        return Vec::new();
+    }
+    let rules = DrainRules::of(grant, namespace, now);
+    let must_go = pods.iter().filter(|pod| rules.must_go(pod));
+    must_go.map(pod_name).collect()
 }
 
 fn pod_name(pod: &Pod) -> String {
@@ -213,5 +224,50 @@ mod tests {
         assert!(!has(&grouped.nodes["c"], "quorum=etcd-1"));
         let spec = json!({"nodeSelector": {}, "blockers": [{"name": "fleet", "nodes": {}}]});
         assert_eq!(decisive(&snapshot(&spec), "a"), [None]);
+    }
+
+    fn grant(drain: &Value) -> Grant {
+        serde_json::from_value(json!({
+            "fence": 7, "grantedAt": "2026-01-01T00:00:00Z", "notAfter": "2026-01-01T01:00:00Z",
+            "drain": drain, "reboot": {}, "verify": {},
+        }))
+        .unwrap()
+    }
+
+    fn pods() -> Vec<Pod> {
+        let pod = |name: &str| {
+            let value = json!({"metadata": {"name": name, "namespace": "shop",
+                "labels": {"app": name}}, "spec": {"containers": []}});
+            serde_json::from_value(value).unwrap()
+        };
+        vec![pod("web"), pod("db")]
+    }
+
+    fn seen(drain: &Value, at: &str) -> Vec<String> {
+        left(
+            &pods(),
+            "slipway-system",
+            Some(&grant(drain)),
+            at.parse().unwrap(),
+        )
+    }
+
+    #[test]
+    fn f83_the_operator_judges_pods_by_the_rules_of_the_grant() {
+        let late = "2026-01-01T00:59:00Z";
+        assert_eq!(seen(&json!({}), late), ["shop/web", "shop/db"]);
+        let selector = json!({"podSelector": {"matchLabels": {"app": "db"}}});
+        assert_eq!(seen(&selector, late), ["shop/db"]);
+        let blocks = json!({"unmanagedPods": "Block"});
+        assert_eq!(seen(&blocks, late).len(), 2);
+    }
+
+    #[test]
+    fn f83_pods_may_be_left_only_once_the_time_since_the_grant_itself_is_up() {
+        let anyway = json!({"onTimeout": "RebootAnyway", "timeout": "10m"});
+        assert_eq!(seen(&anyway, "2026-01-01T00:09:59Z").len(), 2);
+        assert_eq!(seen(&anyway, "2026-01-01T00:10:00Z").len(), 0);
+        let force = json!({"onTimeout": "ForceDelete", "timeout": "10m"});
+        assert_eq!(seen(&force, "2026-01-01T00:59:00Z").len(), 2);
     }
 }

@@ -77,6 +77,8 @@ fn ask(pass: &Pass) -> Decision {
         Action::Wait { .. } | Action::ReportJournal { .. } | Action::MarkCalled { .. } => {
             Decision::Wait
         }
+        // Reads only, and no grant of the model asks for it.
+        Action::Preflight { .. } => Decision::Wait,
         Action::Evict { .. } => Decision::Evict,
         Action::Accept { fence } => Decision::Write(Intent::Accept, fence_of(fence)),
         Action::Cordon { fence } => {

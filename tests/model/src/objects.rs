@@ -63,7 +63,7 @@ fn template<T: DeserializeOwned>(value: Value) -> T {
 
 static GRANT: LazyLock<Grant> = LazyLock::new(|| {
     template(json!({
-        "fence": 1, "grantedAt": NOW, "notAfter": NOW, "drain": {}, "reboot": {}, "verify": {},
+        "fence": 1, "grantedAt": NOW, "notAfter": NOW, "drain": {"preflight": false}, "reboot": {}, "verify": {},
     }))
 });
 

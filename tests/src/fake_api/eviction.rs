@@ -37,7 +37,8 @@ pub(super) fn evict(store: &mut Store, call: &Call, body: &Value) -> Result<Answ
     if let Some(budget) = budgets.first()
         && counts(budget, &pod)
     {
-        spend(store, budget, &call.name)?;
+        let rehearsed = call.param("dryRun") == "All";
+        spend(store, budget, &call.name, rehearsed)?;
     }
     remove(store, call, &options)
 }
@@ -88,7 +89,7 @@ fn budgets_of(store: &Store, pod: &Value) -> Vec<Value> {
 }
 
 /// Takes one disruption out of the budget.
-fn spend(store: &mut Store, budget: &Value, pod: &str) -> Result<(), Answer> {
+fn spend(store: &mut Store, budget: &Value, pod: &str, rehearsed: bool) -> Result<(), Answer> {
     let name = text(budget, "/metadata/name");
     let message = "Cannot evict pod as it would violate the pod's disruption budget.";
     if number(budget, "/status/observedGeneration") < generation(budget) {
@@ -110,6 +111,9 @@ fn spend(store: &mut Store, budget: &Value, pod: &str) -> Result<(), Answer> {
         );
         let details = json!({"causes": [{"reason": "DisruptionBudget", "message": cause}]});
         return Err(Answer::failure(429, "TooManyRequests", message, &details));
+    }
+    if rehearsed {
+        return Ok(());
     }
     let mut spent = budget.clone();
     set(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
+use slipway_api::drain_filter::DrainRules;
 use slipway_api::lease::CordonRecord;
 use slipway_api::names::ANNOTATION_CORDONED;
 use slipway_api::{RebootLease, RebootLedger};
@@ -114,8 +115,9 @@ impl View {
             Some(before) if before.node == node => before.bound_at,
             _ => now,
         };
-        let must_go = serde_json::from_value(object.clone())
-            .is_ok_and(|pod| slipway_api::drain_filter::must_go(&pod, "slipway-system"));
+        // No policy of these histories changes the rules, and the time matters to none of them.
+        let rules = DrainRules::of(None, "slipway-system", jiff::Timestamp::UNIX_EPOCH);
+        let must_go = serde_json::from_value(object.clone()).is_ok_and(|pod| rules.must_go(&pod));
         let seen = PodSeen {
             node,
             bound_at,

@@ -158,6 +158,30 @@ fn eviction(pod: &str) -> Act {
 }
 
 /// Pods, evictions, and what nobody of ours may see.
+/// With `agent.forceDelete`: the node's name is lent for deleting its own pods as well.
+pub(crate) fn deletions() -> Vec<Cell> {
+    let n1 = "system:node:n1";
+    let own = |act, answer| Cell::new(agent("n1"), act, answer);
+    vec![
+        own(Act::delete(PODS, "pod-n1"), Answer::Allowed).on_behalf_of(n1),
+        own(
+            Act::delete(PODS, "pod-n2"),
+            Answer::Refused("can only delete pods with spec.nodeName set to itself"),
+        )
+        .on_behalf_of(n1),
+        own(
+            Act::delete(PODS, "pod-n2"),
+            Answer::Refused("cannot impersonate"),
+        )
+        .on_behalf_of("system:node:n2"),
+        own(
+            Act::delete(PODS, "pod-n1"),
+            Answer::Refused("cannot delete"),
+        ),
+        own(Act::delete_all(PODS), Answer::Refused("cannot")).on_behalf_of(n1),
+    ]
+}
+
 #[expect(clippy::too_many_lines, reason = "a table of cells")]
 pub(crate) fn pods() -> Vec<Cell> {
     let n1 = "system:node:n1";

@@ -71,6 +71,26 @@ fn agents_that_evict_as_themselves_impersonate_nobody() -> Result<()> {
     Ok(())
 }
 
+/// What `agent.forceDelete` adds: the pods of the agent's own node, and nothing else.
+#[test]
+fn agents_that_may_delete_do_so_in_the_name_of_their_node() -> Result<()> {
+    let values = json!({ "agent": { "forceDelete": true } });
+    let found = grants(&chart::documents(&chart::render(&values)?)?)?;
+    let reads = "impersonate-on:associated-node:get impersonate-on:associated-node:list";
+    let expected = TABLE.replace(
+        reads,
+        &format!("impersonate-on:associated-node:delete {reads}"),
+    );
+    assert_eq!(found, expected);
+    let alone = json!({ "agent": { "forceDelete": true, "eviction": "own" } });
+    let refused = chart::render(&alone).map(drop).unwrap_err().to_string();
+    assert!(
+        refused.contains("needs agent.eviction: impersonate"),
+        "{refused}"
+    );
+    Ok(())
+}
+
 /// A policy that names only versions that are not served is inert, and so is one that nobody binds.
 #[test]
 fn every_policy_denies_fails_closed_and_names_every_served_version() -> Result<()> {

@@ -55,6 +55,13 @@ fn evict(options: Value) -> Step {
     post(format!("{POD}/eviction"), body)
 }
 
+fn rehearsal() -> Step {
+    post(
+        format!("{POD}/eviction?dryRun=All"),
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "$X"}}),
+    )
+}
+
 fn by_uid(uid: &str) -> Value {
     json!({"preconditions": {"uid": uid}})
 }
@@ -246,12 +253,26 @@ pub(crate) fn conversations() -> Vec<Conversation> {
         ),
         say(
             "for the sake of trying",
+            vec![is("Running", "True"), rehearsal()],
+        ),
+        say(
+            "for the sake of trying under a budget that allows it",
             vec![
+                two(),
                 is("Running", "True"),
-                post(
-                    format!("{POD}/eviction?dryRun=All"),
-                    json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "$X"}}),
-                ),
+                allows(1, (2, 1), 1),
+                rehearsal(),
+                after(),
+            ],
+        ),
+        say(
+            "for the sake of trying under a budget that does not",
+            vec![
+                two(),
+                is("Running", "True"),
+                allows(0, (1, 1), 1),
+                rehearsal(),
+                after(),
             ],
         ),
     ];

@@ -26,6 +26,8 @@ metadata: {name: everything}
 spec:
   nodeSelector: {}
   verify: {nodeReadyFor: 1s}
+  # Tests hold drains by pods that cannot leave; such a node would not even be cordoned.
+  drain: {preflight: false}
 ";
 
 /// A pod of a node that may not be evicted; `NODE` stands for the node's name.

@@ -43,7 +43,7 @@ pub(super) fn lease(phase: Phase) -> RebootLease {
         "spec": {
             "nodeUID": "node-uid", "requestedAt": "2026-01-01T00:00:00Z",
             "grant": {"fence": F, "grantedAt": "2026-01-01T00:00:00Z", "notAfter": "2026-01-01T01:00:00Z",
-                "drain": {"timeout": "30m"}, "reboot": {}, "verify": {}},
+                "drain": {"timeout": "30m", "preflight": false}, "reboot": {}, "verify": {}},
         },
         "status": status,
     });
@@ -165,6 +165,7 @@ pub(super) fn ending(facts: &Facts) -> Option<(Phase, String)> {
         | Action::Accept { .. }
         | Action::ReportJournal { .. }
         | Action::Cordon { .. }
+        | Action::Preflight { .. }
         | Action::Evict { .. }
         | Action::MarkDrained { .. }
         | Action::Commit { .. }
@@ -181,6 +182,7 @@ pub(super) fn waits(facts: &Facts) -> Option<Why> {
         Action::Accept { .. }
         | Action::ReportJournal { .. }
         | Action::Cordon { .. }
+        | Action::Preflight { .. }
         | Action::Evict { .. }
         | Action::MarkDrained { .. }
         | Action::Commit { .. }
