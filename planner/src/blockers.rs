@@ -14,6 +14,9 @@ use crate::limits::{BLOCKER_ANSWER_EARLY, BLOCKER_ANSWER_VALID};
 use crate::reason::Reason;
 use crate::snapshot::{NodeView, PolicyView, Snapshot};
 
+/// What is said of a blocker that has not answered yet.
+const BEING_ASKED: &str = "it is being asked";
+
 /// Answers by UID of the policy and name of the blocker.
 pub type Answers = BTreeMap<(String, String), Answered>;
 
@@ -78,6 +81,14 @@ pub(crate) fn against(index: &Index<'_>, row: &Row<'_>) -> Vec<Reason> {
     reasons
 }
 
+/// True when a blocker keeps the node for a time that nobody can foretell: it says no, or does not
+/// answer. One that is only being asked does not.
+pub(crate) fn keeps(index: &Index<'_>, row: &Row<'_>) -> bool {
+    against(index, row).iter().any(
+        |reason| !matches!(reason, Reason::BlockerFailed { message, .. } if message == BEING_ASKED),
+    )
+}
+
 /// The definite no of a blocker, if there is one.
 pub(crate) fn blocked(index: &Index<'_>, row: &Row<'_>) -> Option<Reason> {
     let reasons = against(index, row);
@@ -120,7 +131,7 @@ fn objection(
         return too_many_not_ready(index, node, max_not_ready).map(blocks);
     }
     match answer {
-        None => Some(failed("it is being asked".to_owned())),
+        None => Some(failed(BEING_ASKED.to_owned())),
         Some(Answer::Clear) => None,
         Some(Answer::Blocks { message }) => Some(blocks(message.clone())),
         Some(Answer::BlocksNodes { nodes }) => nodes.get(&node.name).cloned().map(blocks),

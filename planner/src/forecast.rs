@@ -8,23 +8,28 @@
 mod calendar;
 mod run;
 mod spread;
+mod start;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use slipway_api::people::Override;
-use slipway_api::{Phase, RebootLease, Slot};
+use slipway_api::{Phase, RebootLease};
 
 use crate::action::{GrantRequest, Plan};
+use crate::blockers;
+use crate::breaker;
 use crate::budget::slots;
 use crate::gates;
-use crate::index::Index;
+use crate::index::{Index, Row};
 use crate::order;
 use crate::reason::Reason;
 use crate::resting::{self, Candidate};
-use crate::snapshot::{CordonState, NodeView, PolicyView, Snapshot};
+use crate::snapshot::{PolicyView, Snapshot};
 use calendar::Calendar;
-use run::{Future, NEVER, Rules, Running, Start, Waiting};
+use run::{Future, NEVER};
+use start::{Start, start};
 
 pub use spread::{Durations, Spread, mix};
 
@@ -69,7 +74,8 @@ pub struct PolicyForecast {
     pub never: usize,
 }
 
-/// Looks ahead. `durations` are those on record by UID of the policy; the rest is assumed.
+/// Looks ahead. `durations` are those of policies, by UID, that are known by other means than the
+/// ledger's record.
 pub fn forecast(
     snapshot: &Snapshot,
     plan: &Plan,
@@ -84,18 +90,7 @@ pub fn forecast(
     }
     let index = Index::new(snapshot, now);
     let queue = queue(&index, plan, &mut forecast);
-    let start = Start {
-        now: now.as_second(),
-        horizon: now.as_second().saturating_add(HORIZON),
-        rules: snapshot
-            .policies
-            .iter()
-            .enumerate()
-            .map(|(place, policy)| rules(&index, place, policy, durations))
-            .collect(),
-        waiting: queue.iter().map(|(_, waiting)| *waiting).collect(),
-        running: running(&index, plan),
-    };
+    let start = start(&index, plan, durations, (&queue, HORIZON));
     if start.waiting.is_empty() && start.running.is_empty() {
         return forecast;
     }
@@ -110,79 +105,117 @@ pub fn forecast(
         .take(count)
         .map(|scenario| run::run(&start, &mut calendars, scenario))
         .collect();
-    tell_nodes(&queue, &futures, snapshot, &mut forecast);
+    tell_nodes(&queue, &start, &futures, snapshot, &mut forecast);
     tell_policies(snapshot, &start, &futures, &mut forecast);
     forecast
 }
 
-fn rules(
-    index: &Index<'_>,
-    place: usize,
-    policy: &PolicyView,
-    durations: &BTreeMap<String, Durations>,
-) -> Rules {
-    let known = durations.get(&policy.uid).copied();
-    Rules {
-        allowed: index.limits().get(place).map_or(0, |limits| limits.allowed),
-        in_use: index.in_use(place),
-        spread: Spread::new(known.unwrap_or_else(|| Durations::assumed(&policy.spec))),
-    }
-}
-
-/// Every node that will be rebooted without anybody's doing, in the order in which they go.
-fn queue(index: &Index<'_>, plan: &Plan, forecast: &mut Forecast) -> Vec<(String, Waiting)> {
-    let (snapshot, now) = (index.snapshot, index.now);
-    let held: BTreeSet<&str> = snapshot
-        .ledger
-        .present()
-        .map_or(&[][..], slots)
-        .iter()
+/// Every node that will be rebooted without anybody's doing, in the order in which they go, each
+/// with the moment from which it can.
+fn queue(index: &Index<'_>, plan: &Plan, forecast: &mut Forecast) -> Vec<(Candidate, i64)> {
+    let snapshot = index.snapshot;
+    let open = open_breakers(index);
+    let held: BTreeSet<&str> = { snapshot.ledger.present().map_or(&[][..], slots).iter() }
         .map(|slot| slot.node.as_str())
         .collect();
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut ready: BTreeMap<String, i64> = BTreeMap::new();
     for row in index.rows() {
-        let node = row.node;
-        let Some(policy) = row.governance.policy() else {
+        let Some((place, policy)) = row.policy.zip(row.governance.policy()) else {
             continue;
         };
-        if held.contains(node.name.as_str()) {
+        if held.contains(row.node.name.as_str()) {
             continue;
         }
-        let Some(since) = waits_since(snapshot, policy, node) else {
+        let Some(candidate) = waits(policy, row, index.now) else {
             continue;
         };
-        let reasons = reasons(snapshot, plan, node);
-        if reasons.iter().any(|reason| !reason.passes()) {
+        let reasons = reasons(index, plan, row);
+        let breaker = open.contains(&place) && !candidate.request.overrides(Override::Breaker);
+        if breaker || reasons.iter().any(|reason| !reason.passes()) || is_kept(index, row) {
             if let Some(told) = forecast.policies.get_mut(&policy.name) {
                 told.blocked += 1;
             }
             continue;
         }
-        let until = reasons.iter().filter_map(Reason::until).max();
-        let from = until.map_or(now, |until| until.max(now));
-        ready.insert(node.name.clone(), from.as_second());
-        candidates.push(candidate(policy, node, since));
+        let until = reasons.iter().filter_map(of_node).max();
+        let from = until.map_or(index.now, |until| until.max(index.now));
+        ready.insert(row.node.name.clone(), from.as_second());
+        candidates.push(candidate);
     }
     order::sort(index, candidates)
         .into_iter()
         .filter_map(|candidate| {
-            let request = candidate.request;
-            let node = snapshot.nodes.get(&request.node)?;
-            let waiting = Waiting {
-                policy: index.place(&request.policy.uid)?,
-                control_plane: request.control_plane,
-                counted: node.is_unavailable(),
-                ready_at: ready.get(&request.node).copied()?,
-                seed: spread::seed(&request.node),
-            };
-            Some((request.node, waiting))
+            let from = ready.get(&candidate.request.node).copied()?;
+            Some((candidate, from))
         })
         .collect()
 }
 
-fn candidate(policy: &PolicyView, node: &NodeView, since: Timestamp) -> Candidate {
-    Candidate {
+/// Policies whose breaker is not closed: when it closes nobody knows, so their nodes have no date.
+fn open_breakers(index: &Index<'_>) -> BTreeSet<usize> {
+    let ledger = index.snapshot.ledger.present();
+    let status = ledger.and_then(|ledger| ledger.status.as_ref());
+    let policies = index.snapshot.policies.iter().enumerate();
+    policies
+        .filter(|(_, policy)| {
+            let state = status
+                .map(|status| breaker::state(status, &policy.uid, &policy.spec.failure, index.now));
+            state.is_some_and(|state| state != breaker::State::Closed)
+        })
+        .map(|(place, _)| place)
+        .collect()
+}
+
+/// True for a node that waits for what nobody can foretell, although nothing asks for it yet: a
+/// blocker, or a node that is down by itself.
+fn is_kept(index: &Index<'_>, row: &Row<'_>) -> bool {
+    let Some(limits) = row.policy.and_then(|place| index.limits().get(place)) else {
+        return false;
+    };
+    let node = row.node.name.as_str();
+    let by_itself = |name: &&&str| {
+        let other = index.row(name);
+        **name != node && other.is_some_and(|other| index.slot(other.node).is_none())
+    };
+    blockers::keeps(index, row) || { limits.cluster.groups_of(node) }
+        .any(|(_, group)| group.down.iter().any(|name| by_itself(&name)))
+}
+
+/// When a reason that is about the node alone ends; the others are the futures' own matter.
+fn of_node(reason: &Reason) -> Option<Timestamp> {
+    match reason {
+        Reason::LedgerRebuilt { until }
+        | Reason::BackingOff { until, .. }
+        | Reason::Undrainable { until, .. }
+        | Reason::DrainCausesBlock { until, .. }
+        | Reason::TooManyReboots { until, .. } => Some(*until),
+        _ => None,
+    }
+}
+
+/// A node without a slot that waits for its reboot; `None` for one that does not.
+fn waits(policy: &PolicyView, row: &Row<'_>, now: Timestamp) -> Option<Candidate> {
+    let node = row.node;
+    let request = row.own_lease().and_then(RebootLease::open_request);
+    let needed = gates::need_refusal(Some(policy), node).is_none();
+    let since = match &node.need {
+        crate::Need::Required { since, .. } if needed => Some(*since),
+        _ => request.map(|_| now),
+    }?;
+    let requested_at = match row.lease {
+        None => since,
+        Some(lease) if lease.spec.node_uid != node.uid => return None,
+        Some(lease) => match lease.phase() {
+            Phase::Pending | Phase::Granted => lease.spec.requested_at.0,
+            Phase::Completed | Phase::Aborted | Phase::Failed => {
+                let new = resting::new_need(node, lease).filter(|_| needed);
+                new.or_else(|| request.map(|_| now))?
+            }
+            Phase::Draining | Phase::Drained | Phase::Rebooting | Phase::Rebooted => return None,
+        },
+    };
+    Some(Candidate {
         request: GrantRequest {
             node: node.name.clone(),
             node_uid: node.uid.clone(),
@@ -192,112 +225,35 @@ fn candidate(policy: &PolicyView, node: &NodeView, since: Timestamp) -> Candidat
             drain: policy.spec.drain.clone(),
             reboot: policy.spec.reboot.clone(),
             verify: policy.spec.verify.clone(),
-            request: None,
+            request: request.cloned(),
             place: crate::turn::Place::default(),
         },
-        requested_at: since,
-    }
-}
-
-/// Since when a node without a slot waits for its reboot; `None` for one that does not.
-fn waits_since(snapshot: &Snapshot, policy: &PolicyView, node: &NodeView) -> Option<Timestamp> {
-    // A person's request is a need. One that sets the window aside goes when no calendar tells.
-    let lease = snapshot.leases.get(&node.name);
-    let asked = lease.filter(|lease| {
-        let request = lease.open_request();
-        lease.spec.node_uid == node.uid
-            && request.is_some_and(|one| !one.overrides(Override::Window))
-    });
-    if let Some(lease) = asked {
-        return Some(lease.spec.requested_at.0);
-    }
-    if gates::need_refusal(Some(policy), node).is_some() {
-        return None;
-    }
-    let since = match &node.need {
-        crate::Need::Required { since, .. } => *since,
-        _ => return None,
-    };
-    let Some(lease) = lease else {
-        return Some(since);
-    };
-    if lease.spec.node_uid != node.uid {
-        return None;
-    }
-    match lease.phase() {
-        Phase::Pending | Phase::Granted => Some(lease.spec.requested_at.0),
-        Phase::Completed | Phase::Aborted | Phase::Failed => resting::new_need(node, lease),
-        Phase::Draining | Phase::Drained | Phase::Rebooting | Phase::Rebooted => None,
-    }
+        requested_at,
+    })
 }
 
 /// Everything that a node waits for, with what is looked at only once it has a lease.
-fn reasons(snapshot: &Snapshot, plan: &Plan, node: &NodeView) -> Vec<Reason> {
-    let verdict = plan.verdicts.get(&node.name);
+fn reasons(index: &Index<'_>, plan: &Plan, row: &Row<'_>) -> Vec<Reason> {
+    let verdict = plan.verdicts.get(&row.node.name);
     let mut reasons = verdict.map_or_else(Vec::new, |verdict| verdict.waiting_for.clone());
     reasons.retain(|reason| !matches!(reason, Reason::Ended { .. }));
-    if !node.ready {
+    if !row.node.ready {
         reasons.push(Reason::NodeNotReady);
     }
-    if !snapshot.agents.contains(&node.name) {
+    if !index.snapshot.agents.contains(&row.node.name) {
         reasons.push(Reason::AgentNotReady);
     }
     reasons
 }
 
-/// The nodes that hold a slot now.
-fn running(index: &Index<'_>, plan: &Plan) -> Vec<Running> {
-    let (snapshot, now) = (index.snapshot, index.now);
-    let Some(ledger) = snapshot.ledger.present() else {
-        return Vec::new();
-    };
-    let limits = index.limits();
-    slots(ledger)
-        .iter()
-        .map(|slot| {
-            let node = snapshot.nodes.get(&slot.node);
-            let stays = node.is_some_and(|node| {
-                matches!(&node.cordon, CordonState::Ours(record) if record.unschedulable_before)
-            });
-            let counts_in: Vec<usize> = limits
-                .iter()
-                .enumerate()
-                .filter(|(_, one)| one.counts(slot))
-                .map(|(index, _)| index)
-                .collect();
-            let granted = snapshot
-                .leases
-                .get(&slot.node)
-                .and_then(|lease| granted_at(lease, slot));
-            let stuck = plan
-                .verdicts
-                .get(&slot.node)
-                .is_some_and(|verdict| matches!(verdict.reason, Reason::Stuck { .. }));
-            Running {
-                policy: counts_in.first().copied(),
-                counts_in: if stays { Vec::new() } else { counts_in },
-                control_plane: slot.control_plane,
-                elapsed: granted
-                    .filter(|_| !stuck)
-                    .map(|at| now.duration_since(at).as_secs().max(0)),
-                seed: spread::seed(&slot.node),
-            }
-        })
-        .collect()
-}
-
-fn granted_at(lease: &RebootLease, slot: &Slot) -> Option<Timestamp> {
-    let grant = lease.spec.grant.as_ref()?;
-    (grant.fence == slot.fence).then_some(grant.granted_at.0)
-}
-
 fn tell_nodes(
-    queue: &[(String, Waiting)],
+    queue: &[(Candidate, i64)],
+    start: &Start,
     futures: &[Future],
     snapshot: &Snapshot,
     forecast: &mut Forecast,
 ) {
-    for (index, (name, waiting)) in queue.iter().enumerate() {
+    for (index, ((candidate, _), waiting)) in queue.iter().zip(&start.waiting).enumerate() {
         let of = |part: fn(&(i64, i64)) -> i64| {
             let mut times: Vec<i64> = futures
                 .iter()
@@ -310,7 +266,8 @@ fn tell_nodes(
         let range = (low(&starts), high(&starts), high(&ends));
         if let (Some(from), Some(to), Some(done_by)) = range {
             let expected = Expected { from, to, done_by };
-            forecast.nodes.insert(name.clone(), expected);
+            let node = candidate.request.node.clone();
+            forecast.nodes.insert(node, expected);
         } else if let Some(told) = snapshot
             .policies
             .get(waiting.policy)
@@ -335,7 +292,7 @@ fn tell_policies(snapshot: &Snapshot, start: &Start, futures: &[Future], forecas
             || start
                 .running
                 .iter()
-                .any(|one| one.counts_in.contains(&index));
+                .any(|one| one.counts_in.iter().any(|(place, _)| *place == index));
         told.all_done_by = high(&ends).filter(|_| busy && told.never == 0);
     }
 }

@@ -74,6 +74,10 @@ pub const WINDOW_DAYS_BACK: i64 = 2;
 /// See [`WINDOW_DAYS_BACK`].
 pub const WINDOW_DAYS_AHEAD: i64 = 9;
 
+/// So many reboots of a policy have to be on record before the forecast goes by them: one or two may
+/// be anything.
+pub const DURATIONS_MIN: usize = 5;
+
 /// How long a node is away for a reboot, until one is on record.
 pub const REBOOT_GUESS: SignedDuration = SignedDuration::from_mins(5);
 

@@ -95,7 +95,7 @@ impl Pace {
     /// True when a grant now begins a rollout: none of the policy's nodes holds a slot, and none
     /// that waits now did so when the last reboot ended. Whole seconds, as objects carry them; in
     /// doubt it begins, and the first node goes alone.
-    fn begins(&self, status: &RebootLedgerStatus, uid: &str) -> bool {
+    pub(crate) fn begins(&self, status: &RebootLedgerStatus, uid: &str) -> bool {
         let idle = !status.slots.iter().any(|slot| slot.policy_uid == uid);
         let ended = record(status, uid).and_then(|record| record.last_end_at.as_ref());
         idle && match (ended, self.oldest_wait) {

@@ -1,5 +1,5 @@
-//! The forecast against the planner itself: random fleets are rebooted for real in the planner's
-//! own world, and the forecast made at the start has to hold what happened.
+//! What a forecast says of one fleet: a table row per rule. `forecast_truth.rs` holds it against what
+//! really happens.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,15 +10,15 @@
 
 mod world;
 
-use jiff::{SignedDuration, Timestamp};
-use slipway_api::Phase;
-use slipway_planner::forecast::{Durations, Expected, Forecast, Spread, forecast, mix};
-use slipway_planner::limits::WINDOW_LEFT_AT_CLEAR;
 use std::collections::BTreeMap;
-use world::World;
 
-/// Fleets that are tried.
-const FLEETS: u64 = 1_000;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use slipway_api::ledger::RebootTime;
+use slipway_api::{Failure, Phase, PolicyRecord};
+use slipway_planner::blockers::{Answer, Answered};
+use slipway_planner::forecast::{Durations, Expected, Forecast, forecast};
+use world::World;
 
 fn minutes(p50: i64, p90: i64) -> Durations {
     Durations {
@@ -105,9 +105,9 @@ fn a_node_that_only_a_person_asks_for_has_a_date_too() {
     };
     world.lease_mut("n00000").spec.request = Some(request("Order"));
     assert_eq!(expected(&world, "n00000").from, at("2026-11-24T22:00:00Z"));
-    // It does not wait for the window, so the window says nothing of it.
+    // It does not wait for the window.
     world.lease_mut("n00000").spec.request = Some(request("Window"));
-    assert!(look_ahead(&world, minutes(5, 10)).nodes.is_empty());
+    assert_eq!(expected(&world, "n00000").from, world.now);
 }
 
 #[test]
@@ -181,169 +181,136 @@ fn ten_thousand_nodes_are_foretold() {
     assert!(told.policies["p"].all_done_by.is_some());
 }
 
-/// Runs the real planner to the end, with agents that take drawn times.
-struct Truth {
-    world: World,
-    spread: Spread,
-    seed: u64,
-    /// When each node's present reboot was granted, and how long it takes.
-    running: BTreeMap<String, (Timestamp, i64)>,
-    starts: BTreeMap<String, Timestamp>,
-    draws: u64,
+/// The policy's own record in the ledger.
+fn record(world: &mut World) -> &mut PolicyRecord {
+    let uid = world.snapshot.policies[0].uid.clone();
+    let status = world.ledger_mut().status.as_mut().unwrap();
+    status.policies = vec![PolicyRecord {
+        uid,
+        ..PolicyRecord::default()
+    }];
+    &mut status.policies[0]
 }
 
-impl Truth {
-    fn run(mut self) -> BTreeMap<String, Timestamp> {
-        for _ in 0..20_000 {
-            while self.step() {}
-            let Some(next) = self.next() else {
-                return self.starts;
-            };
-            self.world.now = next;
-        }
-        panic!("the fleet is never done");
-    }
-
-    /// One pass, and whatever the agents do at this moment.
-    fn step(&mut self) -> bool {
-        let acted = !self.world.pass().actions.is_empty();
-        let nodes: Vec<String> = self.world.snapshot.leases.keys().cloned().collect();
-        let mut moved = false;
-        for node in nodes {
-            moved |= self.agent(&node);
-        }
-        acted || moved
-    }
-
-    fn agent(&mut self, node: &str) -> bool {
-        let now = self.world.now;
-        let phase = self.world.phase(node).unwrap();
-        if self.world.lease(node).open_grant().is_some() && !self.running.contains_key(node) {
-            self.draws += 1;
-            let length = self.spread.draw(mix(self.seed, self.draws));
-            self.running.insert(node.to_owned(), (now, length));
-            self.starts.insert(node.to_owned(), now);
-        }
-        let Some((begun, length)) = self.running.get(node).copied() else {
-            return self.world.agent(node);
-        };
-        let passed = now.duration_since(begun).as_secs();
-        match phase {
-            // Drained after half the time, as long as nobody calls it off.
-            Phase::Draining if self.world.node(node).unschedulable => {
-                let fence = self.world.lease(node).accepted_fence();
-                (self.world.lease(node).is_revoked(fence) || passed >= length / 2)
-                    && self.world.agent(node)
-            }
-            Phase::Rebooting => passed >= length && self.world.agent(node),
-            Phase::Completed | Phase::Aborted => {
-                self.running.remove(node);
-                self.world.agent(node)
-            }
-            _ => self.world.agent(node),
-        }
-    }
-
-    /// When something happens next; `None` when all is done.
-    fn next(&self) -> Option<Timestamp> {
-        if self
-            .world
-            .snapshot
-            .nodes
-            .values()
-            .all(|node| !node.need.is_required())
-            && self.running.is_empty()
-        {
-            return None;
-        }
-        let ends = self.running.values().flat_map(|(begun, length)| {
-            [length / 2, *length].map(|wait| *begun + SignedDuration::from_secs(wait))
-        });
-        let wake = self.world.plan().wake_at;
-        let next = ends.chain(wake).filter(|time| *time > self.world.now).min();
-        Some(next.unwrap_or(self.world.now + WINDOW_LEFT_AT_CLEAR))
-    }
+fn without_durations(world: &World) -> Forecast {
+    forecast(&world.snapshot, &world.plan(), &BTreeMap::new(), world.now)
 }
 
-fn random_fleet(seed: u64) -> (World, Durations) {
-    let pick = |what: u64, from: &[i64]| {
-        from[usize::try_from(mix(seed, what) >> 40).unwrap() % from.len()]
+#[test]
+fn five_reboots_on_record_replace_what_is_assumed() {
+    let mut world = fleet(10, "{nodeSelector: {}}");
+    let assumed = without_durations(&world).policies["p"].all_done_by;
+    let slow = RebootTime {
+        total: 6 * 3600,
+        away: 600,
     };
-    let budget = pick(1, &[1, 1, 2, 3]);
-    let schedule = match pick(2, &[0, 0, 1, 2]) {
-        0 => "",
-        1 => "schedule: {windows: [{start: '13:00', end: '15:00'}]},",
-        _ => "schedule: {timeZone: Europe/Berlin, windows: [{start: '22:00', end: '05:00'}]},",
-    };
-    let spec = format!(
-        "{{nodeSelector: {{}}, {schedule} budget: {{maxUnavailable: {budget}}}, verify: {{nodeReadyFor: 0s}}}}"
+    record(&mut world).reboots = vec![slow; 4];
+    assert_eq!(without_durations(&world).policies["p"].all_done_by, assumed);
+    record(&mut world).reboots = vec![slow; 5];
+    let told = without_durations(&world).policies["p"].all_done_by.unwrap();
+    assert!(told >= world.now + SignedDuration::from_hours(59), "{told}");
+}
+
+#[test]
+fn domains_go_one_after_the_other() {
+    let spec = "{nodeSelector: {}, budget: {maxUnavailable: 4, perDomain: {topologyKey: zone, maxUnavailable: 2}}}";
+    let mut world = fleet(6, spec);
+    for (number, name) in named(6).iter().enumerate() {
+        world = world.label(name, "zone", if number < 3 { "a" } else { "b" });
+    }
+    let told = look_ahead(&world, minutes(5, 10)).nodes;
+    assert_eq!(told["n00000"].to, told["n00001"].to);
+    for first in ["n00000", "n00001", "n00002"] {
+        assert!(told["n00003"].from > told[first].from, "{first}");
+    }
+    assert!(told["n00003"].from > told["n00002"].from);
+}
+
+#[test]
+fn the_first_nodes_soak_and_grants_keep_their_distance() {
+    let spec = "{nodeSelector: {}, budget: {maxUnavailable: 3, canary: {nodes: 1, soak: 1h}}}";
+    let told = look_ahead(&fleet(3, spec), minutes(5, 10)).nodes;
+    let hour = SignedDuration::from_hours(1);
+    assert!(told["n00001"].from > told["n00000"].from + hour);
+    let spec = "{nodeSelector: {}, budget: {maxUnavailable: 3, minInterval: 2h}}";
+    let told = look_ahead(&fleet(3, spec), minutes(5, 10)).nodes;
+    assert_eq!(
+        told["n00002"].from,
+        told["n00000"].from + hour + hour + hour + hour
     );
-    let count = usize::try_from(pick(3, &[2, 4, 6, 9, 14])).unwrap();
-    let mut world = fleet(count, &spec);
-    if pick(4, &[0, 0, 1]) == 1 {
-        world = world.label("n00000", "node-role.kubernetes.io/control-plane", "");
-    }
-    let p50 = pick(5, &[3, 5, 10]);
-    (world, minutes(p50, p50 * pick(6, &[1, 2, 3])))
 }
 
-fn truth(world: World, durations: Durations, seed: u64) -> BTreeMap<String, Timestamp> {
-    let truth = Truth {
-        world,
-        spread: Spread::new(durations),
-        seed,
-        running: BTreeMap::new(),
-        starts: BTreeMap::new(),
-        draws: 0,
+#[test]
+fn the_ceiling_bounds_every_policy_together() {
+    let names = ["a1", "a2", "b1", "b2"];
+    let mut world = World::new().nodes(&names).need(&names);
+    for policy in ["a", "b"] {
+        let spec = format!(
+            "{{nodeSelector: {{matchLabels: {{pool: {policy}}}}}, budget: {{maxUnavailable: 2}}}}"
+        );
+        world.add_policy(policy, &spec);
+    }
+    for name in names {
+        world = world.label(name, "pool", &name[..1]);
+    }
+    let at_once = |world: &World| {
+        let told = look_ahead(world, minutes(5, 10));
+        told.nodes
+            .values()
+            .filter(|one| one.to == world.now)
+            .count()
     };
-    truth.run()
-}
-
-/// A pass and an agent's step take a moment in the world, too.
-const SLACK: SignedDuration = SignedDuration::from_secs(60);
-
-#[test]
-fn nine_of_ten_reboots_of_a_thousand_fleets_start_within_their_range() {
-    let (mut inside, mut all) = (0_usize, 0_usize);
-    for seed in 0..FLEETS {
-        let (world, durations) = random_fleet(mix(99, seed));
-        let told = look_ahead(&world, durations);
-        for (node, start) in truth(world, durations, seed) {
-            all += 1;
-            let fits = told.nodes.get(&node).is_some_and(|expected| {
-                expected.from - SLACK <= start && start <= expected.to + SLACK
-            });
-            inside += usize::from(fits);
-        }
-    }
-    let share = inside * 1000 / all;
-    println!("{inside} of {all} starts were foretold: {share} of 1000");
-    assert!(share >= 900, "{inside} of {all}");
+    assert_eq!(at_once(&world), 4);
+    let most = k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(1);
+    world.ledger_mut().spec.max_unavailable = Some(most);
+    assert_eq!(at_once(&world), 1);
 }
 
 #[test]
-fn a_range_is_no_wider_than_twice_what_really_happens() {
-    const TRIES: u64 = 40;
-    let (mut told_width, mut true_width) = (0, 0);
-    for fleet in 0..20 {
-        let (world, durations) = random_fleet(mix(7, fleet));
-        let told = look_ahead(&world, durations);
-        let mut starts: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
-        for seed in 0..TRIES {
-            for (node, start) in truth(world.clone(), durations, mix(fleet, seed)) {
-                starts.entry(node).or_default().push(start);
-            }
-        }
-        for (node, mut times) in starts {
-            times.sort();
-            // Nine of ten of what happened.
-            let (first, last) = (times[times.len() / 20], times[times.len() * 19 / 20]);
-            true_width += last.duration_since(first).as_secs();
-            let expected = told.nodes[&node];
-            told_width += expected.to.duration_since(expected.from).as_secs();
+fn nothing_starts_that_the_cutoff_keeps_from_finishing() {
+    let spec =
+        "{nodeSelector: {}, schedule: {cutoff: 40m, windows: [{start: '22:00', end: '23:00'}]}}";
+    let told = look_ahead(&fleet(20, spec), minutes(5, 10));
+    for (node, expected) in &told.nodes {
+        for time in [expected.from, expected.to] {
+            let minute = time.as_second() % 86_400 / 60;
+            assert!((22 * 60..=22 * 60 + 20).contains(&minute), "{node}: {time}");
         }
     }
-    let ratio = told_width * 100 / true_width;
-    println!("ranges are {ratio} % as wide as what happened");
-    assert!(ratio <= 200, "{told_width} of {true_width}");
+}
+
+#[test]
+fn an_open_breaker_and_a_blocker_that_holds_have_no_date() {
+    let blocked = "{nodeSelector: {}, blockers: [{name: b, http: {url: 'http://example.com/'}}]}";
+    let mut world = fleet(3, blocked);
+    world.settle();
+    // It has not been asked yet: that says nothing.
+    assert_eq!(look_ahead(&world, minutes(5, 10)).nodes.len(), 3);
+    let message = || "not now".to_owned();
+    for answer in [
+        Answer::Blocks { message: message() },
+        Answer::Failed { message: message() },
+    ] {
+        let policy = &world.snapshot.policies[0];
+        let rule = policy.parsed.as_ref().unwrap().blockers[0].clone();
+        let key = (policy.uid.clone(), rule.name.clone());
+        let at = world.now;
+        world
+            .snapshot
+            .blockers
+            .insert(key, Answered { rule, answer, at });
+        let told = look_ahead(&world, minutes(5, 10));
+        assert_eq!((told.nodes.len(), told.policies["p"].blocked), (0, 3));
+        assert_eq!(told.policies["p"].all_done_by, None);
+    }
+    let mut world = fleet(3, "{nodeSelector: {}, failure: {maxFailures: 1}}");
+    let at = Time(world.now);
+    record(&mut world).failures = vec![Failure {
+        node: "n00000".to_owned(),
+        fence: 1,
+        at,
+        reason: "Stuck".to_owned(),
+    }];
+    let told = look_ahead(&world, minutes(5, 10));
+    assert_eq!((told.nodes.len(), told.policies["p"].blocked), (0, 3));
 }

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use crate::gates;
-use crate::limits::WINDOW_LEFT_AT_CLEAR;
 use crate::snapshot::PolicyView;
 use crate::window::Opening;
 
@@ -14,8 +13,8 @@ const LOOK_AGAIN: i64 = 7 * 24 * 3600;
 /// What a schedule says at one moment. All times are Unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
-    /// A reboot may start, and has to be committed before this.
-    Open { until: i64 },
+    /// Reboots may start; it closes then.
+    Open { end: i64 },
     /// None may; asked again then.
     Closed { again: i64 },
 }
@@ -63,9 +62,7 @@ impl<'a> Calendar<'a> {
         let moment = Timestamp::from_second(time).unwrap_or(Timestamp::MAX);
         let open = |end: i64| Stretch {
             to: end,
-            gate: Gate::Open {
-                until: end.saturating_sub(WINDOW_LEFT_AT_CLEAR.as_secs()),
-            },
+            gate: Gate::Open { end },
         };
         let closed = |to: i64| Stretch {
             to,

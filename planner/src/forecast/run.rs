@@ -1,65 +1,21 @@
 //! One possible future: reboots take drawn times, and whenever one ends the next ones start.
 //!
 //! It goes from event to event, never by ticks, over numbers instead of objects: a forecast runs
-//! many of these over ten thousand nodes. It knows the planner's rules that decide when a node may
-//! start; that both agree is a property test (`planner/tests/forecast.rs`).
+//! many of these over ten thousand nodes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use slipway_api::ledger::SLOTS_MAX;
-
 use super::calendar::{Calendar, Gate};
-use super::spread::{Spread, mix};
+use super::spread::mix;
+use super::start::{Start, Waiting};
+use super::state::{Pace, State};
 
 /// A time that never comes.
 pub(super) const NEVER: i64 = i64::MAX;
 /// A drain is over after about this share of a reboot's time, as 1 of `DRAIN_SHARE`: it must be
 /// over before the window closes.
-const DRAIN_SHARE: i64 = 2;
-
-/// A policy, compiled.
-#[derive(Clone, Debug)]
-pub(super) struct Rules {
-    pub(super) allowed: usize,
-    /// Nodes that use the budget now.
-    pub(super) in_use: usize,
-    pub(super) spread: Spread,
-}
-
-/// A node that waits, in the order in which they go.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting {
-    pub(super) policy: usize,
-    pub(super) control_plane: bool,
-    /// It uses the budget already: somebody else has cordoned it.
-    pub(super) counted: bool,
-    pub(super) ready_at: i64,
-    pub(super) seed: u64,
-}
-
-/// A node that holds a slot.
-#[derive(Clone, Debug)]
-pub(super) struct Running {
-    /// Policies whose budget it uses.
-    pub(super) counts_in: Vec<usize>,
-    /// The policy whose spread its time is drawn from.
-    pub(super) policy: Option<usize>,
-    pub(super) control_plane: bool,
-    /// Seconds since its grant; `None` where it is stuck and nobody knows.
-    pub(super) elapsed: Option<i64>,
-    pub(super) seed: u64,
-}
-
-/// Everything that a future starts from.
-#[derive(Clone, Debug)]
-pub(super) struct Start {
-    pub(super) now: i64,
-    pub(super) horizon: i64,
-    pub(super) rules: Vec<Rules>,
-    pub(super) waiting: Vec<Waiting>,
-    pub(super) running: Vec<Running>,
-}
+pub(super) const DRAIN_SHARE: i64 = 2;
 
 /// What happened in one future.
 #[derive(Clone, Debug)]
@@ -80,22 +36,19 @@ enum Event {
     CalledOff(usize),
     /// A node may be tried from now on.
     Ready(usize),
-    /// A policy's window opens.
+    /// A policy's window opens, or its pace lets it go on.
     Opens(usize),
 }
 
 struct Run<'a, 'p> {
     start: &'a Start,
+    state: State<'a>,
     calendars: &'a mut [Calendar<'p>],
     scenario: u64,
     events: BinaryHeap<Reverse<(i64, Event)>>,
-    /// Per policy and kind of node, the ranks of those that may go.
-    queues: Vec<[BTreeSet<usize>; 4]>,
-    in_use: Vec<usize>,
     wakes: Vec<i64>,
-    slots: usize,
-    control_plane: usize,
     attempts: Vec<u64>,
+    canaries: Vec<bool>,
     future: Future,
 }
 
@@ -103,15 +56,13 @@ struct Run<'a, 'p> {
 pub(super) fn run(start: &Start, calendars: &mut [Calendar<'_>], scenario: u64) -> Future {
     let mut run = Run {
         start,
+        state: State::new(start),
         calendars,
         scenario,
         events: BinaryHeap::new(),
-        queues: start.rules.iter().map(|_| Default::default()).collect(),
-        in_use: start.rules.iter().map(|rules| rules.in_use).collect(),
         wakes: vec![NEVER; start.rules.len()],
-        slots: start.running.len(),
-        control_plane: start.running.iter().filter(|one| one.control_plane).count(),
         attempts: vec![0; start.waiting.len()],
+        canaries: vec![false; start.waiting.len()],
         future: Future {
             nodes: vec![(NEVER, NEVER); start.waiting.len()],
             done: vec![start.now; start.rules.len()],
@@ -132,9 +83,7 @@ pub(super) fn run(start: &Start, calendars: &mut [Calendar<'_>], scenario: u64) 
                 stirred.append(&mut run.happen(time, event));
             }
         }
-        for policy in stirred {
-            run.grant(policy, time);
-        }
+        run.grant(stirred, time);
     }
     run.future
 }
@@ -143,16 +92,13 @@ impl Run<'_, '_> {
     fn begin(&mut self) {
         let start = self.start;
         for (index, one) in start.running.iter().enumerate() {
-            let rest = match (
-                one.elapsed,
-                one.policy.and_then(|policy| start.rules.get(policy)),
-            ) {
-                (Some(elapsed), Some(rules)) => rules
-                    .spread
-                    .draw_rest(mix(one.seed, self.scenario), elapsed),
-                // Unknown: the slot stays held.
-                _ => continue,
+            let rules = one.policy.and_then(|policy| start.rules.get(policy));
+            // One whose time is not known keeps its slot.
+            let (Some(elapsed), Some(rules)) = (one.elapsed, rules) else {
+                continue;
             };
+            let seed = mix(one.seed, self.scenario);
+            let rest = rules.spread.draw_rest(seed, elapsed);
             self.push(start.now.saturating_add(rest), Event::Freed(index));
         }
         for (index, one) in start.waiting.iter().enumerate() {
@@ -172,44 +118,35 @@ impl Run<'_, '_> {
                 let Some(one) = start.running.get(index) else {
                     return BTreeSet::new();
                 };
-                for policy in &one.counts_in {
-                    self.give_back(*policy, time);
+                self.state.free(one, time);
+                for (policy, _) in &one.counts_in {
+                    self.done(*policy, time);
                 }
-                // It may count under another policy than the one it was granted by: each goes on.
-                let mut stirred = self.leave(one.control_plane, None);
-                stirred.extend(&one.counts_in);
-                stirred
+                let policies = one.counts_in.iter().map(|(policy, _)| *policy);
+                self.stirred(one.control_plane, &one.groups, policies.collect())
             }
             Event::Done(index) | Event::CalledOff(index) => {
                 let Some(one) = start.waiting.get(index) else {
                     return BTreeSet::new();
                 };
-                if event == Event::Done(index) {
-                    if let Some(done) = self.future.done.get_mut(one.policy) {
-                        *done = (*done).max(time);
-                    }
+                let done = event == Event::Done(index);
+                if done {
+                    self.done(one.policy, time);
                 } else {
                     self.push(time.saturating_add(1), Event::Ready(index));
                 }
-                if !one.counted
-                    && let Some(in_use) = self.in_use.get_mut(one.policy)
-                {
-                    *in_use = in_use.saturating_sub(1);
-                }
-                self.leave(one.control_plane, Some(one.policy))
+                let canary = self.canaries.get(index).copied().unwrap_or_default();
+                self.state.give_back(one, canary, (done, time));
+                let class = start.class(one);
+                let groups = class.map_or(&[][..], |class| &class.groups);
+                let control_plane = class.is_some_and(|class| class.control_plane);
+                self.stirred(control_plane, groups, BTreeSet::from([one.policy]))
             }
             Event::Ready(index) => {
                 let Some(one) = start.waiting.get(index) else {
                     return BTreeSet::new();
                 };
-                let kind = usize::from(one.control_plane) + 2 * usize::from(one.counted);
-                if let Some(queue) = self
-                    .queues
-                    .get_mut(one.policy)
-                    .and_then(|queues| queues.get_mut(kind))
-                {
-                    queue.insert(index);
-                }
+                self.state.enqueue(index, one);
                 BTreeSet::from([one.policy])
             }
             Event::Opens(policy) => {
@@ -221,72 +158,79 @@ impl Run<'_, '_> {
         }
     }
 
-    fn give_back(&mut self, policy: usize, time: i64) {
-        if let Some(in_use) = self.in_use.get_mut(policy) {
-            *in_use = in_use.saturating_sub(1);
-        }
+    fn done(&mut self, policy: usize, time: i64) {
         if let Some(done) = self.future.done.get_mut(policy) {
             *done = (*done).max(time);
         }
     }
 
-    /// A slot is free: its policy may go on, or all of them where they waited for the slot itself.
-    fn leave(&mut self, control_plane: bool, policy: Option<usize>) -> BTreeSet<usize> {
-        let was_full = self.slots >= SLOTS_MAX;
-        self.slots = self.slots.saturating_sub(1);
-        if control_plane {
-            self.control_plane = self.control_plane.saturating_sub(1);
+    /// A slot is free: its policies may go on, or all of them where they share what it used.
+    fn stirred(
+        &self,
+        control_plane: bool,
+        groups: &[usize],
+        policies: BTreeSet<usize>,
+    ) -> BTreeSet<usize> {
+        if self.state.is_shared(control_plane, groups) {
+            (0..self.start.rules.len()).collect()
+        } else {
+            policies
         }
-        if control_plane || was_full {
-            return (0..self.start.rules.len()).collect();
-        }
-        policy.into_iter().collect()
     }
 
-    fn grant(&mut self, policy: usize, time: i64) {
-        let Some(rules) = self.start.rules.get(policy) else {
-            return;
-        };
-        while self.slots < SLOTS_MAX {
-            let Some((kind, index)) = self.next(policy, rules.allowed) else {
+    /// Starts whatever may start, the policies in turn.
+    fn grant(&mut self, mut stirred: BTreeSet<usize>, time: i64) {
+        loop {
+            let mut best: Option<((bool, u64), usize, i64)> = None;
+            let mut silent = Vec::new();
+            for policy in &stirred {
+                let Some((rank, until)) = self.candidate(*policy, time) else {
+                    // What others take gives it nothing.
+                    silent.push(*policy);
+                    continue;
+                };
+                let is_last = self.start.waiting.get(rank).is_some_and(|one| one.is_last);
+                let key = (is_last, self.state.turn(*policy));
+                if best.is_none_or(|(first, _, _)| key < first) {
+                    best = Some((key, rank, until));
+                }
+            }
+            for policy in silent {
+                stirred.remove(&policy);
+            }
+            let Some((_, rank, until)) = best else {
                 return;
             };
-            let gate = self.calendars.get_mut(policy).map(|one| one.at(time));
-            let until = match gate {
-                Some(Gate::Open { until }) if time <= until => until,
-                Some(Gate::Open { until }) => {
-                    self.wake(policy, until.saturating_add(121));
-                    return;
-                }
-                Some(Gate::Closed { again }) => {
-                    self.wake(policy, again);
-                    return;
-                }
-                None => return,
-            };
-            if let Some(queue) = self
-                .queues
-                .get_mut(policy)
-                .and_then(|queues| queues.get_mut(kind))
-            {
-                queue.remove(&index);
-            }
-            self.begin_reboot(index, rules, time, until);
+            self.begin_reboot(rank, time, until);
         }
     }
 
-    /// The first in line that the limits admit.
-    fn next(&self, policy: usize, allowed: usize) -> Option<(usize, usize)> {
-        let in_use = self.in_use.get(policy).copied().unwrap_or_default();
-        let queues = self.queues.get(policy)?;
-        queues
-            .iter()
-            .enumerate()
-            .filter(|(kind, _)| kind % 2 == 0 || self.control_plane == 0)
-            .filter(|(kind, _)| in_use.saturating_sub(usize::from(*kind >= 2)) < allowed)
-            .filter_map(|(kind, queue)| queue.first().map(|index| (*index, kind)))
-            .min()
-            .map(|(index, kind)| (kind, index))
+    /// The node that a policy would start now, and until when it has to be committed.
+    fn candidate(&mut self, policy: usize, time: i64) -> Option<(usize, i64)> {
+        if !self.state.waits(policy) {
+            return None;
+        }
+        match self.state.pace(policy, time) {
+            Pace::Goes => {}
+            Pace::Until(due) => {
+                self.wake(policy, due);
+                return None;
+            }
+            Pace::Waits => return None,
+        }
+        let (start, finish) = self.state.needs(policy);
+        let gate = self.calendars.get_mut(policy)?.at(time);
+        let opens = match gate {
+            Gate::Open { end } if time <= end.saturating_sub(start) => {
+                let rank = self.state.first(policy, false)?;
+                return Some((rank, end.saturating_sub(finish)));
+            }
+            Gate::Open { end } => end,
+            Gate::Closed { again } => again,
+        };
+        self.wake(policy, opens);
+        // A human asked for it at any time.
+        Some((self.state.first(policy, true)?, NEVER))
     }
 
     fn wake(&mut self, policy: usize, time: i64) {
@@ -299,36 +243,39 @@ impl Run<'_, '_> {
         }
     }
 
-    fn begin_reboot(&mut self, index: usize, rules: &Rules, time: i64, until: i64) {
-        let Some(one) = self.start.waiting.get(index) else {
+    fn begin_reboot(&mut self, rank: usize, time: i64, until: i64) {
+        let Some(one) = self.start.waiting.get(rank) else {
             return;
         };
-        let attempt = self.attempts.get(index).copied().unwrap_or_default();
-        if let Some(attempts) = self.attempts.get_mut(index) {
-            *attempts = attempt.saturating_add(1);
+        let canary = self.state.take(rank, one, time);
+        if let Some(flag) = self.canaries.get_mut(rank) {
+            *flag = canary;
         }
-        let length = rules
-            .spread
-            .draw(mix(mix(one.seed, self.scenario), attempt));
-        self.slots += 1;
-        self.control_plane += usize::from(one.control_plane);
-        if !one.counted
-            && let Some(in_use) = self.in_use.get_mut(one.policy)
-        {
-            *in_use += 1;
-        }
-        let drained = time.saturating_add(length / DRAIN_SHARE);
-        if drained > until {
-            self.push(
-                until.saturating_add(1).max(time.saturating_add(1)),
-                Event::CalledOff(index),
-            );
+        let length = self.draw(rank, one);
+        let until = if self.start.class(one).is_some_and(|class| class.any_time) {
+            NEVER
+        } else {
+            until
+        };
+        if time.saturating_add(length / DRAIN_SHARE) > until {
+            let off = until.max(time).saturating_add(1);
+            self.push(off, Event::CalledOff(rank));
             return;
         }
         let end = time.saturating_add(length);
-        if let Some(node) = self.future.nodes.get_mut(index) {
+        if let Some(node) = self.future.nodes.get_mut(rank) {
             *node = (time, end);
         }
-        self.push(end, Event::Done(index));
+        self.push(end, Event::Done(rank));
+    }
+
+    fn draw(&mut self, rank: usize, one: &Waiting) -> i64 {
+        let attempt = self.attempts.get(rank).copied().unwrap_or_default();
+        if let Some(attempts) = self.attempts.get_mut(rank) {
+            *attempts = attempt.saturating_add(1);
+        }
+        let seed = mix(mix(one.seed, self.scenario), attempt);
+        let rules = self.start.rules.get(one.policy);
+        rules.map_or(1, |rules| rules.spread.draw(seed))
     }
 }

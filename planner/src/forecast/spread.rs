@@ -1,7 +1,13 @@
 //! How long reboots take, as a spread instead of one number, and draws from it without randomness.
 
 use jiff::SignedDuration;
+use slipway_api::PolicyRecord;
 use slipway_api::policy::RebootPolicySpec;
+
+use crate::breaker::record;
+use crate::limits::DURATIONS_MIN;
+use crate::pace;
+use crate::snapshot::{PolicyView, Snapshot};
 
 /// Half of all reboots take this long, from the grant until the next node may go, where none is on
 /// record. `verify.nodeReadyFor` comes on top.
@@ -27,6 +33,27 @@ pub struct Durations {
 }
 
 impl Durations {
+    /// Of a policy: what is on record, or assumed until [`DURATIONS_MIN`] of its reboots are.
+    pub fn of(snapshot: &Snapshot, policy: &PolicyView) -> Self {
+        let ledger = snapshot.ledger.present();
+        let status = ledger.and_then(|ledger| ledger.status.as_ref());
+        let record = status.and_then(|status| record(status, &policy.uid));
+        Self::recorded(record).unwrap_or_else(|| Self::assumed(&policy.spec))
+    }
+
+    /// What is on record, if enough is.
+    pub fn recorded(record: Option<&PolicyRecord>) -> Option<Self> {
+        let reboots = &record?.reboots;
+        if reboots.len() < DURATIONS_MIN {
+            return None;
+        }
+        let of = |percent| pace::percentile(reboots, |took| took.total, percent);
+        Some(Self {
+            p50: of(50)?,
+            p90: of(90)?,
+        })
+    }
+
     /// What is assumed of a policy until its own reboots are on record.
     pub fn assumed(spec: &RebootPolicySpec) -> Self {
         let settle = spec.verify.node_ready_for.signed();
