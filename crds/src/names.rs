@@ -13,6 +13,19 @@ pub const ANNOTATION_CORDONED: &str = "slipway.dev/cordoned";
 /// An undo must change the object: a write that changes nothing keeps the resourceVersion, and a
 /// cordon still in flight from a sender that died would land after it (faults.md Q3).
 pub const ANNOTATION_UNDONE: &str = "slipway.dev/undone";
+/// Node annotation that records the labels which the operator has written, as `key=value` separated by
+/// commas: what is not recorded is somebody else's.
+pub const ANNOTATION_LABELS: &str = "slipway.dev/labels";
+/// Node annotation with the time since when the node needs a reboot (`nodeMetadata.annotate`).
+pub const ANNOTATION_REQUIRED_SINCE: &str = "slipway.dev/reboot-required-since";
+/// Node annotation with the time at which the present reboot was accepted (`nodeMetadata.annotate`).
+pub const ANNOTATION_IN_PROGRESS: &str = "slipway.dev/reboot-in-progress";
+/// Annotations about a reboot that the operator writes.
+pub const ANNOTATIONS_OF_MARKS: [&str; 2] = [ANNOTATION_REQUIRED_SINCE, ANNOTATION_IN_PROGRESS];
+/// Key of the taint on nodes that wait (`cordon.softTaint`).
+pub const TAINT_REBOOT_REQUIRED: &str = "slipway.dev/reboot-required";
+/// Its effect. A taint of this key with another effect is somebody else's.
+pub const TAINT_EFFECT: &str = "PreferNoSchedule";
 /// Field manager of the operator's writes.
 pub const MANAGER_OPERATOR: &str = "slipway-operator";
 /// Field manager of the agent's writes.

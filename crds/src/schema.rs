@@ -16,18 +16,28 @@ const LABEL_VALUE_MAX: u32 = 63;
 /// Kubernetes' own rule for label names; a selector with another one matches no node, silently.
 const LABEL_NAME: &str =
     "matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')";
-const LABEL_NAME_FIX: &str =
+pub(crate) const LABEL_NAME_FIX: &str =
     "no node has such a label: write a label name such as pool or example.com/pool";
 
-pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
-    let label_value = json_schema!({
+/// Value of a label.
+pub(crate) fn label_value() -> Schema {
+    json_schema!({
         "type": "string",
         "maxLength": LABEL_VALUE_MAX,
         "x-kubernetes-validations": [{
             "rule": "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",
             "message": "no label has such a value: write letters, digits, and - _ . between them",
         }],
-    });
+    })
+}
+
+/// The rule that every key of a map is the name of a label.
+pub(crate) fn every_label_name() -> String {
+    format!("self.all(name, size(name) <= {LABEL_NAME_MAX} && name.{LABEL_NAME})")
+}
+
+pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
+    let label_value = label_value();
     json_schema!({
         "type": "object",
         "properties": {
@@ -37,7 +47,7 @@ pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
                 "maxProperties": 16,
                 "additionalProperties": label_value,
                 "x-kubernetes-validations": [{
-                    "rule": format!("self.all(name, size(name) <= {LABEL_NAME_MAX} && name.{LABEL_NAME})"),
+                    "rule": every_label_name(),
                     "message": LABEL_NAME_FIX,
                 }],
             },

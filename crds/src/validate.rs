@@ -61,6 +61,11 @@ pub enum PolicyError {
         "spec.budget.perDomain.maxUnavailable: {0:?} is neither a number of nodes nor a percentage"
     )]
     InvalidDomainBudget(String),
+    /// A label that the policy both selects by and writes.
+    #[error(
+        "spec.nodeMetadata: label {0} is one that spec.nodeSelector selects by; the nodes would leave the policy while they are rebooted"
+    )]
+    SelectedLabel(String),
     /// A check that no agent has.
     #[error("spec.triggers.checks: unknown check {0:?}; write sentinel-file, or * for every check")]
     UnknownCheck(String),
@@ -85,6 +90,7 @@ impl PolicyError {
             Self::InvalidSelector(_) => "InvalidSelector",
             Self::InvalidDrain { .. } => "InvalidDrain",
             Self::InvalidBudget(_) | Self::InvalidDomainBudget(_) => "InvalidBudget",
+            Self::SelectedLabel(_) => "SelectedLabel",
             Self::UnknownCheck(_) => "UnknownCheck",
             Self::InvalidBlocker { .. } => "InvalidBlocker",
         }
@@ -191,6 +197,11 @@ pub fn validate_policy(spec: &RebootPolicySpec) -> Result<ValidatedPolicy, Polic
             return Err(PolicyError::InvalidDrain { field, problem });
         }
     }
+    if let Some(label) =
+        selected_labels(&spec.node_selector).find(|label| spec.node_metadata.writes(label))
+    {
+        return Err(PolicyError::SelectedLabel(label.to_owned()));
+    }
     for check in &spec.triggers.checks {
         if check != names::EVERY_CHECK && !names::CHECKS.iter().any(|(known, _)| known == check) {
             return Err(PolicyError::UnknownCheck(check.clone()));
@@ -252,6 +263,15 @@ impl Weekday {
         Self::Sat,
         Self::Sun,
     ];
+}
+
+/// Every label that a selector looks at.
+fn selected_labels(selector: &LabelSelector) -> impl Iterator<Item = &str> {
+    let labels = selector.match_labels.iter().flatten();
+    let expressions = selector.match_expressions.iter().flatten();
+    labels
+        .map(|(key, _)| key.as_str())
+        .chain(expressions.map(|requirement| requirement.key.as_str()))
 }
 
 pub(crate) fn check_selector(selector: &LabelSelector) -> Result<(), PolicyError> {

@@ -10,6 +10,7 @@ mod conclude;
 mod grant;
 mod lease;
 mod ledger;
+mod marks;
 pub(crate) mod patch;
 mod release;
 mod revoke;
@@ -184,6 +185,11 @@ async fn execute(ctx: &Context, snapshot: &Snapshot, action: &Action) -> Outcome
         Action::FreeSlot { slot, because } => slot::free(ctx, slot, *because).await,
         Action::RestoreSlot { slot } => slot::restore(ctx, slot).await,
         Action::DemandAnswer { slot } => answer::demand(ctx, slot).await,
+        Action::MarkNode {
+            node,
+            node_uid,
+            marks,
+        } => marks::mark(ctx, (node, node_uid), marks).await,
     };
     match done {
         Ok(Done::Applied) => Outcome::Applied,

@@ -13,6 +13,7 @@ use slipway_api::{RebootLedgerStatus, Slot};
 
 use crate::blockers::Line;
 use crate::breaker;
+use crate::marks::Marks;
 use crate::reason::Reason;
 use crate::turn::Place;
 use crate::verify::Question;
@@ -186,6 +187,15 @@ pub enum Action {
         /// The slot.
         slot: Slot,
     },
+    /// Makes a Node carry exactly these labels, taint and annotations of ours.
+    MarkNode {
+        /// The node.
+        node: String,
+        /// Its UID.
+        node_uid: String,
+        /// What has to be on it.
+        marks: Marks,
+    },
     /// A lease that was deleted under its slot owes an answer (faults.md Q1): writes
     /// `Draining{fence}`, then `grant{fence}` and `revoke{fence}`; only the agent's Aborted ends it.
     DemandAnswer {
@@ -258,11 +268,12 @@ impl Action {
             Self::FreeSlot { .. } => "free_slot",
             Self::RestoreSlot { .. } => "restore_slot",
             Self::DemandAnswer { .. } => "demand_answer",
+            Self::MarkNode { .. } => "mark_node",
         }
     }
 
     /// Every label, for metrics that are born at 0.
-    pub const CODES: [&'static str; 15] = [
+    pub const CODES: [&'static str; 16] = [
         "create_ledger",
         "create_lease",
         "point_lease",
@@ -278,6 +289,7 @@ impl Action {
         "free_slot",
         "restore_slot",
         "demand_answer",
+        "mark_node",
     ];
 
     /// The node that it is about, if one.
@@ -292,6 +304,7 @@ impl Action {
             | Self::Revoke { node, .. }
             | Self::Clear { node, .. }
             | Self::Release { node, .. }
+            | Self::MarkNode { node, .. }
             | Self::Conclude { node, .. } => Some(node),
             Self::Grant(request) => Some(&request.node),
             Self::NoteStuck { slot }

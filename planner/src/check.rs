@@ -6,6 +6,7 @@
 mod fleet;
 mod grant;
 mod limits;
+mod marks;
 
 use jiff::Timestamp;
 use slipway_api::{Phase, Slot};
@@ -50,6 +51,11 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation>
                 found.extend(free(snapshot, slot, *because, now));
             }
             Action::Clear { node, fence } => found.extend(clear(snapshot, node, *fence)),
+            Action::MarkNode {
+                node,
+                node_uid,
+                marks,
+            } => found.extend(marks::mark(snapshot, node, node_uid, marks)),
             Action::Revoke { node, fence, .. } => found.extend(revoke(snapshot, node, *fence)),
             _ => {}
         }

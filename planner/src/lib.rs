@@ -24,6 +24,7 @@ mod index;
 pub mod ledger;
 pub mod limits;
 pub mod lint;
+pub mod marks;
 pub mod notices;
 pub mod objects;
 mod order;
@@ -92,6 +93,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     // Sorted already: built in one go instead of one search per node.
     draft.plan.verdicts = verdicts.into_iter().collect();
     draft.grant(&index);
+    draft.mark(snapshot, now);
     draft.plan.policies = policies::verdicts(&index, &draft.plan.verdicts);
     let places = 0..snapshot.policies.len();
     let windows = places.flat_map(|place| gates::schedule_wakes(&index, place));
@@ -158,6 +160,14 @@ impl Draft {
             waiting_for: resting.reasons,
             report: phase.is_some_and(|phase| !phase.is_accepted()),
         }
+    }
+
+    /// Last: what people and schedulers see must not keep a reboot waiting.
+    fn mark(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let (actions, more) = marks::actions(snapshot);
+        self.plan.actions.extend(actions);
+        let soon = now.saturating_add(jiff::SignedDuration::from_secs(1)).ok();
+        self.wakes.extend(soon.filter(|_| more));
     }
 
     /// Grants in order; everybody else learns what it waits for.

@@ -2,9 +2,10 @@
 //!
 //! Pure. Everything that decides nothing is dropped here, so that thousands of Nodes stay small.
 
-use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 use slipway_api::{RebootPolicy, names, validate_policy};
 
+use crate::marks::Marks;
 use crate::snapshot::{CordonState, Need, NodeView, PolicyView};
 
 /// An agent's pod.
@@ -45,8 +46,17 @@ pub fn node(node: Node) -> NodeView {
                 .and_then(|all| all.get(names::ANNOTATION_CORDONED))
                 .map(String::as_str),
         ),
+        marks: Marks::read(
+            node.metadata.annotations.as_ref(),
+            spec.taints.iter().flatten().any(is_soft_taint),
+        ),
         deleting: node.metadata.deletion_timestamp.is_some(),
     }
+}
+
+/// True for the taint that the operator puts on nodes that wait.
+pub fn is_soft_taint(taint: &Taint) -> bool {
+    taint.key == names::TAINT_REBOOT_REQUIRED && taint.effect == names::TAINT_EFFECT
 }
 
 fn need(conditions: &[NodeCondition]) -> Need {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blockers::Answers;
+use crate::marks::Marks;
 use jiff::Timestamp;
 use slipway_api::lease::CordonRecord;
 use slipway_api::policy::RebootPolicySpec;
@@ -119,6 +120,8 @@ pub struct NodeView {
     pub need: Need,
     /// Our cordon, as the annotation tells.
     pub cordon: CordonState,
+    /// What of the operator's own is on it.
+    pub marks: Marks,
     /// True when the object is being deleted.
     pub deleting: bool,
 }

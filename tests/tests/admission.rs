@@ -10,6 +10,8 @@ mod leases;
 mod mutants;
 #[path = "admission/nodes.rs"]
 mod nodes;
+#[path = "admission/operator.rs"]
+mod operator;
 #[path = "admission/people.rs"]
 mod people;
 #[path = "admission/rbac.rs"]
@@ -30,6 +32,7 @@ fn matrix() -> Vec<Cell> {
         nodes::nodes(),
         nodes::node_status(),
         nodes::pods(),
+        operator::nodes(),
         leases::moves(),
         leases::acceptances(),
         leases::by_agents(),

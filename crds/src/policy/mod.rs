@@ -4,6 +4,7 @@ mod blockers;
 mod budget;
 mod drain;
 mod failure;
+mod marks;
 mod notifications;
 mod reboot;
 mod schedule;
@@ -24,6 +25,7 @@ pub use blockers::{
 pub use budget::{Budget, Canary, DomainBudget, Order};
 pub use drain::{DrainSettings, EmptyDirData, OnDrainTimeout, UnmanagedPods};
 pub use failure::{BreakerReset, FailureSettings, REBOOTS_PER_NODE_MAX};
+pub use marks::{CordonSettings, NodeMetadata};
 pub use notifications::{
     LAST_ERROR_MAX, NOTIFICATIONS_MAX, Notification, NotificationEvent, NotificationStatus,
     SecretKeyRef, TOLD_MAX, Templates, Told,
@@ -46,6 +48,7 @@ pub use status::{BlockedBy, NodeCounts, RebootPolicyStatus, WindowSpan, WindowSt
     derive = "PartialEq",
     doc = "Which nodes are rebooted when they need it, when, and how many at once.",
     validation = Rule::new("!has(self.spec.order) || !self.spec.order.exists(entry, entry == 'DomainByDomain') || (has(self.spec.budget) && has(self.spec.budget.perDomain))").message("order DomainByDomain needs budget.perDomain, which says what a domain is"),
+    validation = Rule::new("!has(self.spec.nodeMetadata) || ((!has(self.spec.nodeSelector.matchLabels) || !self.spec.nodeSelector.matchLabels.exists(label, ((has(self.spec.nodeMetadata.labelsWhileRebooting) && label in self.spec.nodeMetadata.labelsWhileRebooting) || (has(self.spec.nodeMetadata.labelsAfter) && label in self.spec.nodeMetadata.labelsAfter)))) && (!has(self.spec.nodeSelector.matchExpressions) || !self.spec.nodeSelector.matchExpressions.exists(one, ((has(self.spec.nodeMetadata.labelsWhileRebooting) && one.key in self.spec.nodeMetadata.labelsWhileRebooting) || (has(self.spec.nodeMetadata.labelsAfter) && one.key in self.spec.nodeMetadata.labelsAfter)))))").message("nodeMetadata writes a label that nodeSelector selects by; the nodes would leave the policy while they are rebooted"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(
         name = "Matched",
@@ -121,6 +124,9 @@ pub struct RebootPolicySpec {
     /// How pods are moved away first.
     #[serde(default)]
     pub drain: DrainSettings,
+    /// How nodes that go are kept free of new pods.
+    #[serde(default)]
+    pub cordon: CordonSettings,
     /// How the reboot is called.
     #[serde(default)]
     pub reboot: RebootSettings,
@@ -135,6 +141,9 @@ pub struct RebootPolicySpec {
     #[schemars(length(max = 8))]
     #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, other.secretRef.name == one.secretRef.name && other.secretRef.key == one.secretRef.key))").message("two notifications name the same key of the same Secret; write one with the events of both"))]
     pub notifications: Vec<Notification>,
+    /// What is told on the Node itself.
+    #[serde(default)]
+    pub node_metadata: NodeMetadata,
 }
 
 /// What a policy does about nodes that need a reboot.

@@ -21,6 +21,7 @@ use super::trouble::Trouble;
 pub const POLICIES: &[&str] = &[
     "slipway-agent-lease-status",
     "slipway-agent-node",
+    "slipway-operator-node",
     "slipway-lease-status",
     "slipway-lease-spec",
     "slipway-lease-delete",

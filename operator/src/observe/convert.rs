@@ -47,12 +47,14 @@ impl Same for NodeView {
             boot_id,
             need,
             cordon,
+            marks,
             deleting,
         } = self;
         (name, uid, labels, boot_id) == (&other.name, &other.uid, &other.labels, &other.boot_id)
             && (unschedulable, ready, deleting)
                 == (&other.unschedulable, &other.ready, &other.deleting)
-            && (ready_since, need, cordon) == (&other.ready_since, &other.need, &other.cordon)
+            && (ready_since, need, cordon, marks)
+                == (&other.ready_since, &other.need, &other.cordon, &other.marks)
     }
 }
 

@@ -303,6 +303,13 @@ impl World {
                 self.ledger_mut().status = Some(status.unwrap());
             }
             Action::DemandAnswer { slot } => self.demand_answer(slot),
+            Action::MarkNode { node, marks, .. } => {
+                let view = self.node_mut(node);
+                let ours = std::mem::replace(&mut view.marks, marks.clone()).labels;
+                view.labels
+                    .retain(|key, value| ours.get(key) != Some(value));
+                view.labels.extend(marks.labels.clone());
+            }
         }
     }
 

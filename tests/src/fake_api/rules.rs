@@ -108,6 +108,27 @@ const RULES: &[(&str, Rule)] = &[
         },
     ),
     (
+        "nodeMetadata writes a label that nodeSelector selects by; the nodes would leave the policy \
+         while they are rebooted",
+        writes_no_selected_label,
+    ),
+    (
+        "labels of kubernetes.io and k8s.io are Kubernetes' own; of these, only \
+         node.kubernetes.io/exclude-from-external-load-balancers may be written",
+        |new, _| {
+            let labels = new.as_object().into_iter().flatten();
+            let of_kubernetes = |prefix: &str| {
+                let domain = |name| prefix == name || prefix.ends_with(&format!(".{name}"));
+                domain("kubernetes.io") || domain("k8s.io")
+            };
+            labels.into_iter().all(|(name, _)| {
+                let prefix = name.split_once('/').map_or("", |(prefix, _)| prefix);
+                !of_kubernetes(prefix)
+                    || name == "node.kubernetes.io/exclude-from-external-load-balancers"
+            })
+        },
+    ),
+    (
         "write exactly one of prometheus, promql, alertmanager, pods, nodes and http beside the \
          name; another one is another blocker",
         |new, _| {
@@ -257,6 +278,24 @@ fn pattern(rule: &str) -> Option<regex::Regex> {
 fn seconds(duration: &Value) -> Option<u64> {
     let parsed = duration.as_str()?.parse::<Duration>().ok()?;
     Some(parsed.0.as_secs())
+}
+
+fn writes_no_selected_label(new: &Value, _: &Value) -> bool {
+    let writes = |label: &str| {
+        ["labelsWhileRebooting", "labelsAfter"].iter().any(|list| {
+            let labels = new.pointer(&format!("/spec/nodeMetadata/{list}"));
+            labels.is_some_and(|labels| labels.get(label).is_some())
+        })
+    };
+    let selector = new.pointer("/spec/nodeSelector").unwrap_or(&Value::Null);
+    let labels = selector.get("matchLabels").and_then(Value::as_object);
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+    let mut keys = labels.into_iter().flatten().map(|(key, _)| key.as_str());
+    let mut others = expressions
+        .into_iter()
+        .flatten()
+        .map(|one| text(one, "/key"));
+    !keys.any(writes) && !others.any(writes)
 }
 
 fn fence(object: &Value, part: &str) -> Option<i64> {

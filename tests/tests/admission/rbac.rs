@@ -24,7 +24,7 @@ slipway-operator everywhere apiextensions.k8s.io/customresourcedefinitions[reboo
 slipway-operator everywhere apps/replicasets: get
 slipway-operator everywhere apps/statefulsets: get
 slipway-operator everywhere events.k8s.io/events: create patch
-slipway-operator everywhere nodes: get list watch
+slipway-operator everywhere nodes: get list patch watch
 slipway-operator everywhere pods: get list watch
 slipway-operator everywhere replicationcontrollers: get
 slipway-operator everywhere slipway.dev/rebootleases/status: patch
@@ -109,7 +109,7 @@ fn every_policy_denies_fails_closed_and_names_every_served_version() -> Result<(
         served.push(json!(names));
     }
     let policies = chart::of_kind(&documents, "ValidatingAdmissionPolicy");
-    assert_eq!(policies.len(), 8);
+    assert_eq!(policies.len(), 9);
     for policy in policies {
         let name = policy["metadata"]["name"].as_str().context("no name")?;
         let binding = chart::find(&documents, "ValidatingAdmissionPolicyBinding", name)?;

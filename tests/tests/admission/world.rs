@@ -126,7 +126,8 @@ impl World {
     async fn make_node(&mut self, name: &str) -> Result<String> {
         let nodes: Api<Node> = Api::all(self.admin.clone());
         let node = serde_json::from_value(json!({ "metadata": {
-            "name": name, "labels": { "pool": "a" }, "annotations": { "example.com/kept": "1" },
+            "name": name, "labels": { "pool": "a", "state": "rebooting" },
+            "annotations": { "example.com/kept": "1", "slipway.dev/labels": "state=rebooting" },
         }}))?;
         let node = nodes.create(&PostParams::default(), &node).await?;
         let status = json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });

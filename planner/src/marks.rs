@@ -1,0 +1,221 @@
+//! What is written on Nodes for others to see: the soft taint, labels and annotations.
+//!
+//! The operator writes nothing else on a Node, and an admission policy sees to it. Nothing here
+//! decides about a reboot. What is ours is recorded on the Node itself, so that it is found and
+//! taken away again whatever became of the policy, the lease or the operator in between.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use slipway_api::policy::{Mode, NodeMetadata};
+use slipway_api::{Phase, RebootLease, names};
+
+use crate::action::Action;
+use crate::govern::governance;
+use crate::snapshot::{Gap, NodeView, PolicyView, Snapshot};
+
+/// Nodes that are marked in one pass: a fleet that is tainted for the first time must not keep the
+/// keys of nodes that are drained waiting.
+pub const MARKS_MAX: usize = 50;
+
+/// What of ours is, or has to be, on a Node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Labels; of a Node as it is, those that it records as ours.
+    pub labels: BTreeMap<String, String>,
+    /// The taint `slipway.dev/reboot-required:PreferNoSchedule`.
+    pub soft_taint: bool,
+    /// Annotations about the reboot.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Marks {
+    /// Of a Node's metadata, and whether it has the taint.
+    pub fn read(annotations: Option<&BTreeMap<String, String>>, soft_taint: bool) -> Self {
+        let value = |key: &str| annotations.and_then(|all| all.get(key));
+        let record = value(names::ANNOTATION_LABELS).map_or("", String::as_str);
+        Self {
+            labels: record
+                .split(',')
+                .filter_map(|entry| entry.split_once('='))
+                .map(|(key, label)| (key.to_owned(), label.to_owned()))
+                .collect(),
+            soft_taint,
+            annotations: names::ANNOTATIONS_OF_MARKS
+                .into_iter()
+                .filter_map(|key| Some((key.to_owned(), value(key)?.clone())))
+                .collect(),
+        }
+    }
+
+    /// The record of the labels, as the annotation has it: neither a label nor its value contains a
+    /// comma or an equals sign.
+    pub fn record(&self) -> Option<String> {
+        let entries: Vec<String> = self
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        (!entries.is_empty()).then(|| entries.join(","))
+    }
+
+    /// Without the labels that the Node has from somebody else: those are never written over.
+    #[must_use]
+    pub fn fitting(mut self, node: &NodeView) -> Self {
+        self.labels.retain(|key, _| {
+            node.labels
+                .get(key)
+                .is_none_or(|value| is_ours(node, key, value))
+        });
+        self
+    }
+
+    /// True when the Node has exactly these.
+    pub fn are_on(&self, node: &NodeView) -> bool {
+        let labelled = |(key, value): (&String, &String)| node.labels.get(key) == Some(value);
+        node.marks == *self && self.labels.iter().all(labelled)
+    }
+}
+
+/// True when the Node records this very label as ours. One that was changed since is somebody's.
+pub fn is_ours(node: &NodeView, key: &str, value: &str) -> bool {
+    node.marks.labels.get(key).is_some_and(|ours| ours == value)
+}
+
+/// What has to be written on Nodes, and whether some is left for the next pass.
+pub(crate) fn actions(snapshot: &Snapshot) -> (Vec<Action>, bool) {
+    // Nothing is taken away because of half a view.
+    let complete = !snapshot
+        .gaps
+        .iter()
+        .any(|gap| matches!(gap, Gap::Unsynced { .. } | Gap::Undecodable { .. }));
+    if !complete || snapshot.ledger.present().is_none() {
+        return (Vec::new(), false);
+    }
+    let asked = snapshot.policies.iter().any(|policy| {
+        policy.spec.cordon.soft_taint || policy.spec.node_metadata != NodeMetadata::default()
+    });
+    let bare = Marks::default();
+    let mut all = snapshot
+        .nodes
+        .values()
+        .filter(|node| !node.deleting && (asked || node.marks != bare))
+        .filter_map(|node| {
+            let marks = wanted(snapshot, node).fitting(node);
+            (!marks.are_on(node)).then(|| Action::MarkNode {
+                node: node.name.clone(),
+                node_uid: node.uid.clone(),
+                marks,
+            })
+        });
+    let actions: Vec<Action> = all.by_ref().take(MARKS_MAX).collect();
+    let more = all.next().is_some();
+    (actions, more)
+}
+
+/// What has to be on a Node, by its policy and its lease alone.
+pub fn wanted(snapshot: &Snapshot, node: &NodeView) -> Marks {
+    let lease = snapshot
+        .leases
+        .get(&node.name)
+        .filter(|lease| lease.spec.node_uid == node.uid);
+    let Some(lease) = lease else {
+        return Marks::default();
+    };
+    let Some(policy) = governance(snapshot, node).policy() else {
+        // Without a policy nobody can say what they were, but they hold until the reboot has ended.
+        let mut kept = Marks::default();
+        if lease.phase().is_accepted() {
+            kept.labels.clone_from(&node.marks.labels);
+        }
+        return kept;
+    };
+    let metadata = &policy.spec.node_metadata;
+    let phase = lease.phase();
+    let labels = if phase == Phase::Granted || phase.is_accepted() {
+        metadata.labels_while_rebooting.clone()
+    } else if was_completed(lease) {
+        metadata.labels_after.clone()
+    } else {
+        BTreeMap::new()
+    };
+    Marks {
+        labels,
+        soft_taint: may_go(snapshot, policy) && policy.spec.cordon.soft_taint && waits(phase),
+        annotations: if metadata.annotate {
+            annotations(lease)
+        } else {
+            BTreeMap::new()
+        },
+    }
+}
+
+/// Reboots of the policy are on their way, whenever that is.
+fn may_go(snapshot: &Snapshot, policy: &PolicyView) -> bool {
+    let running = snapshot
+        .ledger
+        .present()
+        .is_some_and(|ledger| !ledger.spec.paused);
+    let grants = match policy.spec.mode {
+        Mode::Automatic | Mode::Approve => true,
+        Mode::Observe => false,
+    };
+    running && grants && !policy.spec.paused && policy.parsed.is_ok()
+}
+
+/// Until it has rebooted: then pods may come back.
+const fn waits(phase: Phase) -> bool {
+    match phase {
+        Phase::Pending | Phase::Granted | Phase::Draining | Phase::Drained | Phase::Rebooting => {
+            true
+        }
+        Phase::Rebooted | Phase::Completed | Phase::Aborted | Phase::Failed => false,
+    }
+}
+
+/// The last reboot that ended was proved and verified.
+fn was_completed(lease: &RebootLease) -> bool {
+    match lease.phase() {
+        Phase::Completed => true,
+        Phase::Pending => lease
+            .status
+            .as_ref()
+            .and_then(|status| status.history.first())
+            .is_some_and(|outcome| outcome.phase == Phase::Completed),
+        Phase::Granted
+        | Phase::Draining
+        | Phase::Drained
+        | Phase::Rebooting
+        | Phase::Rebooted
+        | Phase::Aborted
+        | Phase::Failed => false,
+    }
+}
+
+fn annotations(lease: &RebootLease) -> BTreeMap<String, String> {
+    let phase = lease.phase();
+    let mut found = BTreeMap::new();
+    if !phase.is_terminal() {
+        let since = seconds(lease.spec.requested_at.0);
+        found.insert(names::ANNOTATION_REQUIRED_SINCE.to_owned(), since);
+    }
+    if phase.is_accepted() {
+        let transitions = lease
+            .status
+            .iter()
+            .flat_map(|status| status.transitions.iter().rev());
+        let accepted = transitions
+            .filter(|entry| entry.phase == Phase::Draining)
+            .map(|entry| entry.at.0)
+            .next();
+        let since = seconds(accepted.unwrap_or(lease.spec.requested_at.0));
+        found.insert(names::ANNOTATION_IN_PROGRESS.to_owned(), since);
+    }
+    found
+}
+
+fn seconds(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second())
+        .unwrap_or(time)
+        .to_string()
+}
