@@ -5,12 +5,16 @@
 mod crashes;
 #[path = "protocol/drains.rs"]
 mod drains;
+#[path = "protocol/failures.rs"]
+mod failures;
 #[path = "protocol/hosts.rs"]
 mod hosts;
 #[path = "protocol/losses.rs"]
 mod losses;
 #[path = "protocol/lost.rs"]
 mod lost;
+#[path = "protocol/marks.rs"]
+mod marks;
 #[path = "protocol/operations.rs"]
 mod operations;
 #[path = "protocol/people.rs"]
@@ -21,5 +25,7 @@ mod policies;
 mod requests;
 #[path = "protocol/troubles.rs"]
 mod troubles;
+#[path = "protocol/verification.rs"]
+mod verification;
 #[path = "protocol/world.rs"]
 mod world;
