@@ -27,3 +27,11 @@ chart *arguments:
 # Builds the static programs and their images.
 images:
     cargo xtask images
+
+# The programs without one of their rules.
+mutants *arguments:
+    cargo xtask mutants {{arguments}}
+
+# Many seeds, pairs of crashes, large models, mutants.
+nightly *arguments:
+    cargo xtask nightly {{arguments}}

@@ -1,5 +1,6 @@
 //! Running programs, with the time that each step took.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -45,8 +46,13 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// cargo, in the repository's root, as if it was called from there.
 pub(crate) fn cargo(verb: &str) -> Command {
+    cargo_in(&cache::root(), verb)
+}
+
+/// cargo, in another tree.
+pub(crate) fn cargo_in(directory: &Path, verb: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.arg(verb).current_dir(cache::root());
+    command.arg(verb).current_dir(directory);
     // `cargo run` tells this program about its own package. Build scripts that read these variables
     // (ring's does) would run again, and all that stands on them be built again, each time that cargo
     // is called directly after this and the other way round: minutes.

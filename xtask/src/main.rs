@@ -15,6 +15,8 @@ mod cache;
 mod command;
 mod demo;
 mod generate;
+mod mutants;
+mod nightly;
 mod setup;
 mod suites;
 
@@ -74,6 +76,12 @@ enum Verb {
         #[arg(value_enum)]
         what: bench::What,
     },
+    /// Runs the programs without one of their rules (tests/mutants); fails where nothing notices.
+    Mutants(mutants::Options),
+    /// Many seeds, pairs of crashes, large models and every mutant: hours.
+    Nightly(nightly::Nightly),
+    /// The seeds that a release needs: hours.
+    ReleaseCheck(nightly::Release),
     /// Builds the static programs and the OCI archives of their images.
     Images,
 }
@@ -91,6 +99,9 @@ fn main() -> ExitCode {
         Verb::Chart { check } => generate::chart(check),
         Verb::Reasons { check } => generate::reasons(check),
         Verb::Bench { what } => bench::bench(what),
+        Verb::Mutants(options) => mutants::run(&options),
+        Verb::Nightly(options) => nightly::nightly(&options),
+        Verb::ReleaseCheck(options) => nightly::release(&options),
         Verb::Images => setup::images().map(|paths| {
             for path in paths {
                 println!("{}", path.display());

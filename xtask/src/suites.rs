@@ -12,8 +12,12 @@ use anyhow::{Result, bail};
 
 use crate::cache;
 use crate::command::cargo;
+use crate::nightly;
 use crate::setup;
 use outcome::Outcome;
+
+/// Seeds of the simulation per commit.
+const SEEDS: u64 = 20;
 
 /// What a suite needs before it can run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +91,14 @@ const SUITES: &[Suite] = &[
         what: "seeded histories of the real programs on the in-memory API server",
         needs: Needs::Cargo,
         pace: Pace::Computes,
-        commands: || Ok(vec![lab_tests(&["simulation"])]),
+        commands: || Ok(vec![nightly::simulation(0, SEEDS)]),
+    },
+    Suite {
+        name: "crash-sweep",
+        what: "programs killed before and after every write and reboot call, in ten scenarios",
+        needs: Needs::Cargo,
+        pace: Pace::Computes,
+        commands: || Ok(vec![nightly::crash_sweep(None)]),
     },
     Suite {
         name: "fidelity",

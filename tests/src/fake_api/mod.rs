@@ -21,7 +21,7 @@ mod read;
 mod reviews;
 mod rules;
 mod select;
-mod service;
+pub(crate) mod service;
 pub mod store;
 mod validate;
 mod watch;
@@ -78,6 +78,12 @@ pub enum Act {
     BlackHole,
     /// It is served, and the answer breaks off in the middle.
     Truncated,
+    /// It is served, and something on the way answers this instead.
+    Masked(Answer),
+    /// Nothing is written, and the sender ends here.
+    SenderDies,
+    /// It is served, and the sender ends before it sees an answer.
+    SenderDiesAfter,
 }
 
 /// The way between clients and server: the place for faults.
@@ -88,6 +94,11 @@ pub trait Network: Send + Sync {
     /// How often a watch shows an event: 1, or 0 for one that is lost, or 2 for one repeated.
     fn event_copies(&self, _event: &store::Event) -> usize {
         1
+    }
+
+    /// How long a watch stands still before it shows the event.
+    fn event_delay(&self, _event: &store::Event) -> Duration {
+        Duration::ZERO
     }
 
     /// Told of every answer.

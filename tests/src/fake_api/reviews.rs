@@ -5,6 +5,11 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::json::set;
 
+/// Whether the path is one of these.
+pub(super) fn is_one(path: &str) -> bool {
+    path == "/version" || path.ends_with("reviews")
+}
+
 /// The answer, where the path is one of these.
 pub(super) fn answer(path: &str, user: &str, mut body: Value) -> Option<Answer> {
     match path {

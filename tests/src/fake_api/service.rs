@@ -42,9 +42,11 @@ impl Service {
         let user = user
             .and_then(|user| user.to_str().ok())
             .unwrap_or(&self.user);
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        if let Some(answer) = reviews::answer(parts.uri.path(), user, body) {
-            return Ok(self.reply(&answer, false));
+        if reviews::is_one(parts.uri.path()) {
+            let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            if let Some(answer) = reviews::answer(parts.uri.path(), user, body) {
+                return Ok(self.reply(&answer, false));
+            }
         }
         let call = match path::read(&parts, user) {
             Ok(call) => call,
@@ -77,6 +79,15 @@ impl Service {
             Act::Truncated => {
                 let answer = self.serve(&call, &bytes);
                 return Ok(self.reply(&answer, true));
+            }
+            Act::Masked(answer) => {
+                self.serve(&call, &bytes);
+                return Ok(self.reply(&answer, false));
+            }
+            Act::SenderDies => end_sender(),
+            Act::SenderDiesAfter => {
+                self.serve(&call, &bytes);
+                end_sender();
             }
         }
         if call.is_watch() {
@@ -158,6 +169,11 @@ impl Service {
 async fn silence() -> io::Result<Reply> {
     tokio::time::sleep(slipway_client::connect::READ_TIMEOUT).await;
     Err(reset())
+}
+
+/// Ends the task that sends, as a kill does: unwound, without a word of a panic.
+pub(crate) fn end_sender() -> ! {
+    std::panic::resume_unwind(Box::new("the program was killed"))
 }
 
 async fn pause(time: std::time::Duration) {

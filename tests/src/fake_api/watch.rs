@@ -32,6 +32,8 @@ pub(super) struct Watch {
     version: u64,
     ends: Instant,
     bookmark: Option<Instant>,
+    /// Until when nothing is shown: the server's cache lags behind.
+    stalled: Option<Instant>,
     faults: Option<Arc<dyn super::Network>>,
 }
 
@@ -70,6 +72,7 @@ pub(super) fn open(
         version: store.version(),
         ends,
         bookmark: None,
+        stalled: None,
         faults,
     };
     watch.bookmark = bookmarks.then(|| watch.next_bookmark());
@@ -142,11 +145,21 @@ impl Watch {
             .as_ref()
             .map_or(1, |faults| faults.event_copies(event));
         self.queue.extend((0..times).map(|_| line.clone()));
+        let delay = self
+            .faults
+            .as_ref()
+            .map_or(Duration::ZERO, |faults| faults.event_delay(event));
+        if !delay.is_zero() {
+            self.stalled = Some(Instant::now() + delay);
+        }
     }
 
     /// The next line; `None` when the watch is over.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if let Some(until) = self.stalled.take() {
+                tokio::time::sleep_until(until.min(self.ends)).await;
+            }
             if let Some(line) = self.queue.pop_front() {
                 return Some(line);
             }

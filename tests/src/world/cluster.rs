@@ -13,6 +13,7 @@ use super::machine::{Machines, Power};
 use super::time::Clock;
 use crate::fake_api::json::{number, set, text};
 use crate::fake_api::kinds::{self, Kind};
+use crate::fake_api::store::Key;
 use crate::fake_api::{Answer, FakeApi};
 
 /// Media types of patches.
@@ -32,6 +33,8 @@ pub(super) struct Cluster {
     clock: Clock,
     replicas: usize,
     next_pod: u64,
+    /// Whether pods that are told to end go on for ever.
+    pub(super) pods_cling: bool,
     silent_since: BTreeMap<String, Duration>,
     seen: BTreeMap<String, Duration>,
 }
@@ -45,6 +48,7 @@ impl Cluster {
             clock,
             replicas,
             next_pod: 0,
+            pods_cling: false,
             silent_since: BTreeMap::new(),
             seen: BTreeMap::new(),
         }
@@ -61,8 +65,8 @@ impl Cluster {
     }
 
     /// Makes a Node with its agent's pod.
-    pub(super) fn make_node(&self, name: &str, control_plane: bool) {
-        let mut labels = json!({"kubernetes.io/hostname": name, "pool": "a"});
+    pub(super) fn make_node(&self, name: &str, control_plane: bool, pool: &str) {
+        let mut labels = json!({"kubernetes.io/hostname": name, "pool": pool});
         if control_plane {
             set(
                 &mut labels,
@@ -73,6 +77,9 @@ impl Cluster {
         }
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels,
             "annotations": {"example.com/owner": "people"}}});
+        if self.get("nodes", "", name).is_some() {
+            return;
+        }
         self.ask("POST", "/api/v1/nodes?fieldManager=kubelet", &node);
         self.ask(
             "PATCH",
@@ -86,19 +93,36 @@ impl Cluster {
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "slipway-agent",
                 "uid": "daemon-set", "controller": true}]},
             "spec": {"nodeName": name, "serviceAccountName": "slipway-agent", "containers": [{"name": "agent", "image": "i"}]}});
-        self.ask("POST", "/api/v1/namespaces/slipway-system/pods", &pod);
+        let pods = "/api/v1/namespaces/slipway-system/pods";
+        let former = format!("{pods}/agent-{name}?gracePeriodSeconds=0");
+        self.ask("DELETE", &former, &Value::Null);
+        self.ask("POST", pods, &pod);
         self.agent_ready(name, true);
     }
 
     /// Whether the agent's pod of a node is Ready.
     pub(super) fn agent_ready(&self, name: &str, ready: bool) {
         let ready = if ready { "True" } else { "False" };
+        let present = self.get("pods", "slipway-system", &format!("agent-{name}"));
+        if present.is_some_and(|pod| text(&pod, "/status/conditions/0/status") == ready) {
+            return;
+        }
         let status = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}});
         self.ask(
             "PATCH",
             &format!("/api/v1/namespaces/slipway-system/pods/agent-{name}/status"),
             &status,
         );
+    }
+
+    /// An object as it is now, without a request.
+    pub(super) fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        let key = Key {
+            resource: resource.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        self.api.store().get(&key).cloned()
     }
 
     /// What the kubelet says of its node.
@@ -108,9 +132,9 @@ impl Cluster {
             .all()
             .get(name)
             .map(|machine| machine.boot_id.clone());
-        let present = self
-            .ask("GET", &format!("/api/v1/nodes/{name}"), &Value::Null)
-            .body;
+        let Some(present) = self.get("nodes", "", name) else {
+            return;
+        };
         let conditions = present
             .pointer("/status/conditions")
             .and_then(Value::as_array);
@@ -159,6 +183,7 @@ impl Cluster {
     /// Everything that is due.
     pub(super) fn act(&mut self) {
         self.nodes();
+        self.collect_garbage();
         let Some(pods) = kinds::find("", "v1", "pods") else {
             return;
         };
@@ -171,11 +196,32 @@ impl Cluster {
         self.budget(&all);
     }
 
+    /// A lease made for a Node that is gone already goes as well, a moment later.
+    fn collect_garbage(&self) {
+        let (Some(nodes), Some(leases)) = (
+            kinds::find("", "v1", "nodes"),
+            kinds::find("slipway.dev", "v1alpha1", "rebootleases"),
+        ) else {
+            return;
+        };
+        let nodes = self.list(nodes, "");
+        for lease in self.list(leases, "") {
+            let owner = text(&lease, "/metadata/ownerReferences/0/uid");
+            let is_it = |node: &Arc<Value>| text(node, "/metadata/uid") == owner;
+            if !owner.is_empty() && !nodes.iter().any(is_it) {
+                let name = text(&lease, "/metadata/name");
+                let uri = format!("/apis/slipway.dev/v1alpha1/rebootleases/{name}");
+                self.ask("DELETE", &uri, &Value::Null);
+            }
+        }
+    }
+
+    /// True while the machine runs, with its kubelet.
     fn is_up(&self, node: &str) -> bool {
         let machines = self.machines.all();
-        machines
-            .get(node)
-            .is_some_and(|machine| !matches!(machine.power, Power::Down(_)))
+        machines.get(node).is_some_and(|machine| {
+            !matches!(machine.power, Power::Down(_)) && machine.kubelet_from <= self.clock.elapsed()
+        })
     }
 
     fn nodes(&mut self) {
@@ -210,6 +256,24 @@ impl Cluster {
         }
     }
 
+    /// Removes a Node, as a person or a cloud does, and with it what was bound to it.
+    pub(super) fn remove_node(&self, name: &str) {
+        self.ask("DELETE", &format!("/api/v1/nodes/{name}"), &Value::Null);
+        let Some(pods) = kinds::find("", "v1", "pods") else {
+            return;
+        };
+        for namespace in ["default", "slipway-system"] {
+            for pod in self.list(pods, namespace) {
+                if text(&pod, "/spec/nodeName") == name {
+                    let pod = text(&pod, "/metadata/name");
+                    let uri =
+                        format!("/api/v1/namespaces/{namespace}/pods/{pod}?gracePeriodSeconds=0");
+                    self.ask("DELETE", &uri, &Value::Null);
+                }
+            }
+        }
+    }
+
     fn pod(&mut self, pod: &Value) {
         let (name, node) = (text(pod, "/metadata/name"), text(pod, "/spec/nodeName"));
         let uri = format!("/api/v1/namespaces/default/pods/{name}");
@@ -226,7 +290,7 @@ impl Cluster {
         }
         let key = format!("{}/{leaving}", text(pod, "/metadata/uid"));
         let since = *self.seen.entry(key.clone()).or_insert(now);
-        if leaving && now.saturating_sub(since) >= ENDS_IN {
+        if leaving && now.saturating_sub(since) >= ENDS_IN && !self.pods_cling {
             self.ask(
                 "DELETE",
                 &format!("{uri}?gracePeriodSeconds=0"),
@@ -264,10 +328,9 @@ impl Cluster {
     /// What the disruption controller says of the budget.
     fn budget(&self, all: &[Arc<Value>]) {
         let uri = "/apis/policy/v1/namespaces/default/poddisruptionbudgets/web";
-        let budget = self.ask("GET", uri, &Value::Null);
-        if budget.code != 200 {
+        let Some(budget) = self.get("poddisruptionbudgets.policy", "default", "web") else {
             return;
-        }
+        };
         let healthy = all
             .iter()
             .filter(|pod| {
@@ -279,11 +342,23 @@ impl Cluster {
             })
             .count();
         let healthy = i64::try_from(healthy).unwrap_or_default();
-        let wanted = number(&budget.body, "/spec/minAvailable");
-        let status = json!({"status": {
+        let wanted = number(&budget, "/spec/minAvailable");
+        let status = json!({
             "currentHealthy": healthy, "desiredHealthy": wanted, "expectedPods": self.replicas,
-            "disruptionsAllowed": (healthy - wanted).max(0), "disruptedPods": null,
-            "observedGeneration": number(&budget.body, "/metadata/generation")}});
-        self.ask("PATCH", &format!("{uri}/status"), &status);
+            "disruptionsAllowed": (healthy - wanted).max(0),
+            "observedGeneration": number(&budget, "/metadata/generation")});
+        // Written only where it says something else: evictions since are in what it says.
+        let said = |key: &String, value: &Value| {
+            budget.pointer("/status").and_then(|status| status.get(key)) == Some(value)
+        };
+        let same = status
+            .as_object()
+            .is_some_and(|fields| fields.iter().all(|(key, value)| said(key, value)));
+        if same && budget.pointer("/status/disruptedPods").is_none() {
+            return;
+        }
+        let mut patch = json!({"status": status});
+        set(&mut patch, "/status", "disruptedPods", Value::Null);
+        self.ask("PATCH", &format!("{uri}/status"), &patch);
     }
 }

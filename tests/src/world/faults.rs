@@ -10,13 +10,16 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::crash::{Crashes, Moment};
 use super::rng::Rng;
+use super::setup::Without;
 use super::time::Clock;
 use crate::fake_api::{Act, Answer, Call, Fate, Network, store};
 
 /// The faults of single requests and events.
 pub const KINDS: &[&str] = &[
     "unavailable",
+    "failed after the write",
     "throttled",
     "throttled with a pause",
     "conflict",
@@ -28,8 +31,10 @@ pub const KINDS: &[&str] = &[
     "slow",
     "denied",
     "no such kind",
+    "refused by admission",
     "event lost",
     "event twice",
+    "watch lags",
     "date off",
 ];
 
@@ -39,6 +44,7 @@ const RATE: u64 = 12;
 /// The way between programs and server.
 pub(super) struct SimulatedNetwork {
     clock: Clock,
+    crashes: Crashes,
     state: Mutex<State>,
 }
 
@@ -47,29 +53,35 @@ struct State {
     on: bool,
     mix: BTreeSet<&'static str>,
     counts: BTreeMap<&'static str, u64>,
-    /// Users that nothing comes from any more.
-    dead: BTreeSet<String>,
     /// Users whose requests fail until then, and how.
     bad_until: BTreeMap<String, (Duration, &'static str)>,
     date_offset: (Duration, i64),
+    /// Until when admission refuses writes to this resource.
+    refused: Option<(Duration, String)>,
 }
 
 impl SimulatedNetwork {
-    /// The network of a seed.
-    pub(super) fn new(clock: Clock, seed: u64) -> Arc<Self> {
+    /// The network of a seed, without some of its faults.
+    pub(super) fn new(clock: Clock, crashes: Crashes, seed: u64, without: &Without) -> Arc<Self> {
         let mut rng = Rng::new(seed, 1);
         // Each fault in about a third of the seeds.
-        let mix = KINDS.iter().copied().filter(|_| rng.chance(330)).collect();
+        let mix: BTreeSet<&'static str> =
+            KINDS.iter().copied().filter(|_| rng.chance(330)).collect();
+        let mix = mix
+            .into_iter()
+            .filter(|kind| !without.kinds.contains(*kind))
+            .collect();
         Arc::new(Self {
             clock,
+            crashes,
             state: Mutex::new(State {
                 rng,
                 on: true,
                 mix,
                 counts: BTreeMap::new(),
-                dead: BTreeSet::new(),
                 bad_until: BTreeMap::new(),
                 date_offset: (Duration::ZERO, 0),
+                refused: None,
             }),
         })
     }
@@ -83,11 +95,12 @@ impl SimulatedNetwork {
         let mut state = self.state();
         state.on = false;
         state.bad_until.clear();
+        state.refused = None;
     }
 
-    /// Nothing comes from these requests' sender any more.
-    pub(super) fn kill(&self, run: &str) {
-        self.state().dead.insert(run.to_owned());
+    /// The faults that may be met.
+    pub(super) fn mix(&self) -> BTreeSet<&'static str> {
+        self.state().mix.clone()
     }
 
     /// How often each fault was met.
@@ -123,6 +136,9 @@ impl State {
                 return refusal(kind, call);
             }
         }
+        if let Some(act) = self.admission(call, now) {
+            return act;
+        }
         for kind in ["unavailable", "throttled", "throttled with a pause"] {
             if self.meets(kind, RATE) {
                 return refusal(kind, call);
@@ -137,6 +153,10 @@ impl State {
         if self.meets("answer lost", RATE) {
             return Act::AnswerLost;
         }
+        if call.method != Method::GET && self.meets("failed after the write", RATE) {
+            let message = "the server was unable to return a response in the time allotted";
+            return Act::Masked(Answer::failure(504, "Timeout", message, &Value::Null));
+        }
         if call.method != Method::GET && self.meets("late", RATE) {
             return Act::Late;
         }
@@ -148,6 +168,38 @@ impl State {
         }
         Act::Serve
     }
+}
+
+impl State {
+    /// An admission policy refuses every write to one resource for a while.
+    fn admission(&mut self, call: &Call, now: Duration) -> Option<Act> {
+        if call.method == Method::GET {
+            return None;
+        }
+        let resource = call.kind.resource();
+        if let Some((until, refused)) = &self.refused
+            && now < *until
+        {
+            return (*refused == resource).then(|| denied_by_policy(call));
+        }
+        let elections = resource == "leases.coordination.k8s.io";
+        if !elections && self.meets("refused by admission", 4) {
+            let until = now + self.millis(1_000, 90_000);
+            self.refused = Some((until, resource));
+            return Some(denied_by_policy(call));
+        }
+        None
+    }
+}
+
+fn denied_by_policy(call: &Call) -> Act {
+    let message = format!(
+        "{} \"{}\" is forbidden: ValidatingAdmissionPolicy 'someone-elses' denied request",
+        call.kind.resource(),
+        call.name
+    );
+    let details = json!({"name": call.name, "kind": call.kind.plural});
+    Act::Refuse(Answer::failure(403, "Forbidden", &message, &details))
 }
 
 fn refusal(kind: &str, call: &Call) -> Act {
@@ -167,13 +219,24 @@ fn refusal(kind: &str, call: &Call) -> Act {
 impl Network for SimulatedNetwork {
     fn fate(&self, call: &Call) -> Fate {
         let now = self.clock.elapsed();
-        let mut state = self.state();
-        if state.dead.contains(&call.user) {
+        if self.crashes.is_dead(&call.user) {
             return Fate {
-                act: Act::BlackHole,
+                act: Act::SenderDies,
                 ..Fate::default()
             };
         }
+        let ends = match self.crashes.write(call) {
+            Moment::Passes => None,
+            Moment::DiesBefore => Some(Act::SenderDies),
+            Moment::DiesAfter => Some(Act::SenderDiesAfter),
+        };
+        if let Some(act) = ends {
+            return Fate {
+                act,
+                ..Fate::default()
+            };
+        }
+        let mut state = self.state();
         let mut fate = Fate {
             before: state.millis(1, 8),
             act: Act::Serve,
@@ -207,6 +270,17 @@ impl Network for SimulatedNetwork {
             return 2;
         }
         1
+    }
+
+    fn event_delay(&self, event: &store::Event) -> Duration {
+        if event.key.resource == "pods" {
+            return Duration::ZERO;
+        }
+        let mut state = self.state();
+        if state.meets("watch lags", RATE) {
+            return state.millis(500, 60_000);
+        }
+        Duration::ZERO
     }
 
     fn date_offset(&self) -> i64 {

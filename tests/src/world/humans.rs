@@ -9,7 +9,7 @@ use super::run::Simulation;
 
 /// What may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Deed {
+pub(super) enum Deed {
     Cordon,
     Uncordon,
     UncordonAndCordon,
@@ -31,6 +31,21 @@ enum Deed {
     WatchesEnd,
     SkewAgent,
     AgentNotReady,
+    DeleteNode,
+    DeleteLedger,
+    DeletePolicy,
+    MakePolicies,
+    DeleteElection,
+    Hold,
+    Unhold,
+    BudgetBlocks,
+    BudgetAllows,
+    PodsCling,
+    PodsLetGo,
+    LoseJournal,
+    Budgets,
+    AgentReady,
+    GoodMachine,
 }
 
 const DEEDS: &[Deed] = &[
@@ -42,8 +57,6 @@ const DEEDS: &[Deed] = &[
     Deed::DeleteLease,
     Deed::Budget,
     Deed::Pause,
-    Deed::Resume,
-    Deed::Resume,
     Deed::DeletePod,
     Deed::KillAgent,
     Deed::KillAgent,
@@ -52,17 +65,35 @@ const DEEDS: &[Deed] = &[
     Deed::PowerLoss,
     Deed::NeedArises,
     Deed::NeedArises,
+    Deed::NeedArises,
+    Deed::NeedArises,
     Deed::NeedVanishes,
     Deed::BadMachine,
     Deed::Compaction,
     Deed::WatchesEnd,
     Deed::SkewAgent,
     Deed::AgentNotReady,
+    Deed::DeleteNode,
+    Deed::DeleteLedger,
+    Deed::DeletePolicy,
+    Deed::DeleteElection,
+    Deed::Hold,
+    Deed::BudgetBlocks,
+    Deed::PodsCling,
+    Deed::LoseJournal,
 ];
+
+/// The names of everything that people and accidents do.
+pub fn deed_names() -> Vec<String> {
+    let mut names: Vec<String> = DEEDS.iter().map(|deed| format!("{deed:?}")).collect();
+    names.sort();
+    names.dedup();
+    names
+}
 
 impl Simulation {
     /// One random deed.
-    pub(super) fn mishap(&mut self) {
+    pub(super) fn mishap(&mut self, number: u64) {
         let Some(deed) = self.rng.pick(DEEDS).copied() else {
             return;
         };
@@ -70,10 +101,42 @@ impl Simulation {
         let Some(name) = self.rng.pick(&names).cloned() else {
             return;
         };
-        self.note(&format!("{deed:?} {name}"));
-        *self.deeds.entry(format!("{deed:?}")).or_default() += 1;
-        if !self.by_people(deed, &name) {
-            self.by_accident(deed, &name);
+        self.note(&format!("deed {number}: {deed:?} {name}"));
+        self.deeds.push((number, format!("{deed:?} {name}")));
+        self.act(deed, &name);
+        // What keeps everything from going on is taken back by whoever did it.
+        let back = match deed {
+            Deed::Pause => Deed::Resume,
+            Deed::DeletePolicy => Deed::MakePolicies,
+            Deed::Hold => Deed::Unhold,
+            Deed::BudgetBlocks => Deed::BudgetAllows,
+            Deed::PodsCling => Deed::PodsLetGo,
+            Deed::Cordon | Deed::UncordonAndCordon => Deed::Uncordon,
+            Deed::Budget => Deed::Budgets,
+            Deed::AgentNotReady => Deed::AgentReady,
+            Deed::BadMachine => Deed::GoodMachine,
+            _ => return,
+        };
+        let at = self.clock.elapsed() + Duration::from_secs(self.rng.range(5, 240));
+        self.taken_back.push((at, back, name));
+    }
+
+    /// Takes back what is due.
+    pub(super) fn take_back(&mut self) {
+        let now = self.clock.elapsed();
+        let all = std::mem::take(&mut self.taken_back);
+        for (at, deed, name) in all {
+            if at <= now {
+                self.act(deed, &name);
+            } else {
+                self.taken_back.push((at, deed, name));
+            }
+        }
+    }
+
+    fn act(&mut self, deed: Deed, name: &str) {
+        if !self.by_people(deed, name) && !self.on_objects(deed, name) {
+            self.by_accident(deed, name);
         }
     }
 
@@ -103,13 +166,10 @@ impl Simulation {
                     &json!({"spec": {"taints": taints}}),
                 );
             }
-            Deed::DeleteLease => {
-                let uri = format!("/apis/slipway.dev/v1alpha1/rebootleases/{name}");
-                self.cluster.ask("DELETE", &uri, &Value::Null);
-            }
             Deed::Budget => {
                 let most = self.rng.range(0, 2);
-                self.set_budget(most);
+                let policy = self.a_policy();
+                self.set_budget(policy, most);
             }
             Deed::Pause => self.set_paused(true),
             Deed::Resume => self.set_paused(false),
@@ -127,6 +187,14 @@ impl Simulation {
                 let until = self.clock.elapsed() + Duration::from_secs(self.rng.range(1, 120));
                 if let Some(agent) = self.agents.get(name) {
                     agent.process.pause(until);
+                }
+            }
+            Deed::LoseJournal => {
+                // A disk that is replaced takes the programs on it along.
+                self.kill_agent(name);
+                let directory = self.machines.all().get(name).map(|it| it.directory.clone());
+                if let Some(directory) = directory {
+                    drop(std::fs::remove_file(directory.join("state/journal.json")));
                 }
             }
             Deed::PowerLoss => self.power_loss(name),
@@ -150,9 +218,12 @@ impl Simulation {
                     skews.store(skew, std::sync::atomic::Ordering::Relaxed);
                 }
             }
-            Deed::AgentNotReady => {
-                let ready = self.rng.chance(500);
-                self.cluster.agent_ready(name, ready);
+            Deed::AgentNotReady => self.cluster.agent_ready(name, false),
+            Deed::AgentReady => self.cluster.agent_ready(name, true),
+            Deed::GoodMachine => {
+                if let Some(machine) = self.machines.all().get_mut(name) {
+                    machine.manner = Manner::Good;
+                }
             }
             _ => {}
         }
@@ -165,15 +236,12 @@ impl Simulation {
 
     /// A person cordons. On a node that carries our cordon this writes nothing, and cannot be told.
     pub(super) fn cordon(&mut self, name: &str) {
-        let already = {
+        let changes = {
             let history = self.record.history();
-            history
-                .view
-                .nodes
-                .get(name)
-                .is_some_and(|node| node.unschedulable)
+            let node = history.view.nodes.get(name);
+            node.is_some_and(|node| !node.unschedulable)
         };
-        if !already {
+        if changes {
             self.record
                 .history()
                 .memory
@@ -194,13 +262,10 @@ impl Simulation {
         );
     }
 
-    pub(super) fn set_budget(&self, most: u64) {
+    pub(super) fn set_budget(&self, policy: &str, most: u64) {
         let patch = json!({"spec": {"budget": {"maxUnavailable": most}}});
-        self.cluster.ask(
-            "PATCH",
-            "/apis/slipway.dev/v1alpha1/rebootpolicies/all",
-            &patch,
-        );
+        let uri = format!("/apis/slipway.dev/v1alpha1/rebootpolicies/{policy}");
+        self.cluster.ask("PATCH", &uri, &patch);
     }
 
     pub(super) fn set_paused(&self, paused: bool) {
@@ -244,6 +309,7 @@ impl Simulation {
         let Some(sentinel) = sentinel else {
             return;
         };
+        self.record.need(name, needed, self.clock.elapsed());
         // A file in a directory of ours: nothing to do about a failure but to go on without it.
         if needed {
             drop(std::fs::write(sentinel, ""));

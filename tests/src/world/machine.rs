@@ -11,7 +11,9 @@ use slipway_api::policy::RebootMethod;
 use slipway_node_agent::Host;
 use slipway_node_agent::host::{HostError, RebootError};
 
+use super::crash::{Crashes, Moment};
 use super::time::Clock;
+use crate::fake_api::service::end_sender;
 
 /// What the machine does with the next reboot call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,8 +78,8 @@ pub(super) struct Machine {
     pub(super) ends_in: Duration,
     /// How long it takes to boot.
     pub(super) boots_in: Duration,
-    /// Reboot calls that came, not yet judged.
-    pub(super) calls: u64,
+    /// From when on its kubelet runs.
+    pub(super) kubelet_from: Duration,
 }
 
 impl Machine {
@@ -101,15 +103,17 @@ pub(super) struct Machines {
     all: Arc<Mutex<BTreeMap<String, Machine>>>,
     on_call: Arc<OnCall>,
     clock: Clock,
+    crashes: Crashes,
 }
 
 impl Machines {
     /// None yet.
-    pub(super) fn new(clock: Clock, on_call: OnCall) -> Self {
+    pub(super) fn new(clock: Clock, crashes: Crashes, on_call: OnCall) -> Self {
         Self {
             all: Arc::default(),
             on_call: Arc::new(on_call),
             clock,
+            crashes,
         }
     }
 
@@ -118,11 +122,12 @@ impl Machines {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The machine as its agent sees it.
-    pub(super) fn host(&self, name: &str) -> Arc<dyn Host> {
+    /// The machine as this run of its agent sees it.
+    pub(super) fn host(&self, name: &str, user: &str) -> Arc<dyn Host> {
         Arc::new(SimulatedHost {
             machines: self.clone(),
             name: name.to_owned(),
+            user: user.to_owned(),
         })
     }
 
@@ -133,7 +138,6 @@ impl Machines {
             return Ok(());
         };
         (self.on_call)(name, machine);
-        machine.calls += 1;
         let refused = || RebootError::Refused {
             reason: "operation inhibited".to_owned(),
             blockers: vec!["backup".to_owned()],
@@ -160,6 +164,7 @@ impl Machines {
 struct SimulatedHost {
     machines: Machines,
     name: String,
+    user: String,
 }
 
 impl Host for SimulatedHost {
@@ -174,7 +179,23 @@ impl Host for SimulatedHost {
     }
 
     fn reboot(&self, _: RebootMethod) -> BoxFuture<'_, Result<(), RebootError>> {
-        async { self.machines.called(&self.name) }.boxed()
+        async {
+            let crashes = &self.machines.crashes;
+            if crashes.is_dead(&self.user) {
+                end_sender();
+            }
+            let site = format!("agent:{}: reboot call", self.name);
+            let moment = crashes.pass(&self.user, site);
+            if moment == Moment::DiesBefore {
+                end_sender();
+            }
+            let answer = self.machines.called(&self.name);
+            if moment == Moment::DiesAfter {
+                end_sender();
+            }
+            answer
+        }
+        .boxed()
     }
 
     fn shutdown_pending(&self) -> BoxFuture<'_, Result<bool, HostError>> {

@@ -3,19 +3,30 @@
 //!
 //! Owns the world around the programs: machines, kubelets, a workload, people, the network between
 //! them, and the invariants that are asked after every write. One seed is one history.
-//! Called by the suite `simulation`.
+//! Called by the suites `simulation` and `crash-sweep`.
 
 mod cluster;
+mod crash;
 mod faults;
 mod humans;
 pub mod invariants;
 mod machine;
+mod objects;
 mod programs;
 mod record;
 mod rng;
 mod run;
+mod scenarios;
+mod setup;
+mod shrink;
+mod sweep;
 mod time;
 pub mod view;
 
+pub use crash::Crash;
 pub use faults::KINDS as NETWORK_FAULTS;
-pub use run::{Outcome, run};
+pub use humans::deed_names;
+pub use run::{Outcome, run, run_without};
+pub use setup::Without;
+pub use shrink::{Shrunk, shrink};
+pub use sweep::{NodeEnding, Run, run_scenario, scenario_names};

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use slipway_api::RebootLease;
 use slipway_node_agent::config::Cli;
 
 use super::machine::{Manner, Power};
@@ -88,7 +87,7 @@ impl Simulation {
         let Ok(cli) = Cli::try_parse_from(arguments) else {
             return self.break_off("the agent's flags are not accepted");
         };
-        let host = self.machines.host(node);
+        let host = self.machines.host(node, &user);
         let (record, clock, who) = (self.record.clone(), self.clock, user.clone());
         let program = async move {
             if let Err(error) = slipway_node_agent::run(cli.agent, host).await {
@@ -139,10 +138,6 @@ impl Simulation {
         if let Some(running) = self.agents.remove(node) {
             self.bury(&running);
             running.task.abort();
-            self.network.kill(&format!(
-                "system:node:{node}#{}",
-                running.process.incarnation
-            ));
         }
         let at = self.clock.elapsed() + RESTARTS_IN;
         self.starts.insert(format!("agent:{node}"), at);
@@ -167,7 +162,7 @@ impl Simulation {
     fn bury(&self, running: &Running) {
         let user = running.process.user();
         self.note(&format!("{user} is gone"));
-        self.network.kill(&user);
+        self.crashes.kill(&user);
     }
 
     /// Machines go down and come back.
@@ -185,8 +180,11 @@ impl Simulation {
                     machine.power = Power::Up;
                     machine.boots += 1;
                     machine.boot_id = boot_id(name, machine.boots);
+                    // The agent may be there before the kubelet, and the other way round.
+                    machine.kubelet_from = now + Duration::from_secs(machine.boots * 7 % 40);
                     let effective = machine.by_us && machine.manner != Manner::Ineffective;
-                    back.push((name.clone(), machine.by_us, effective));
+                    let booted = machine.boot_id.clone();
+                    back.push((name.clone(), machine.by_us, effective, booted));
                     machine.by_us = false;
                 }
                 Power::Up | Power::Ending(_) | Power::Down(_) => {}
@@ -196,27 +194,14 @@ impl Simulation {
             self.note(&format!("{name} goes down, by us: {by_us}"));
             if by_us {
                 self.reboots += 1;
-                let mut history = self.record.history();
-                let fence = history
-                    .view
-                    .leases
-                    .get(&name)
-                    .map_or(0, RebootLease::accepted_fence);
-                history.memory.taken_down.insert(name.clone(), fence);
-                *history
-                    .memory
-                    .reboots
-                    .entry((name.clone(), fence))
-                    .or_default() += 1;
+                self.record.went_down(&name, now);
             }
             self.kill_agent(&name);
             self.starts.remove(&format!("agent:{name}"));
         }
-        for (name, by_us, effective) in back {
+        for (name, by_us, effective, booted) in back {
             self.note(&format!("{name} is back"));
-            if by_us {
-                self.record.history().memory.taken_down.remove(&name);
-            }
+            self.record.came_back(&name, booted);
             // Any boot, whoever caused it, puts the new kernel in force.
             if effective || !by_us {
                 self.set_need(&name, false);

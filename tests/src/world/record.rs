@@ -1,10 +1,13 @@
 //! What happened: a hash over everything, and the last lines for whoever looks into a failure.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::invariants::{self, Broken, Memory};
+use slipway_api::RebootLease;
+use slipway_api::names::ANNOTATION_CORDONED;
+
+use super::invariants::{self, Broken, Called, Memory};
 use super::time::Clock;
 use super::view::View;
 use crate::fake_api::json::text;
@@ -26,6 +29,8 @@ pub(super) struct History {
     pub(super) writes: u64,
     /// Writes of our programs, but for the election.
     pub(super) our_writes: u64,
+    /// The same, by resource, and without Events.
+    pub(super) our_writes_by_resource: BTreeMap<String, u64>,
     lines: VecDeque<String>,
     hash: u64,
     shown: bool,
@@ -69,6 +74,30 @@ impl History {
         }
     }
 
+    fn node_written(&mut self, event: &Event, at: Duration) {
+        let name = &event.key.name;
+        if event.deleted {
+            self.memory.human_cordons.remove(name);
+            self.memory.taken_down.remove(name);
+        }
+        let marked = |object: &serde_json::Value| {
+            let all = object.pointer("/metadata/annotations");
+            all.is_some_and(|all| all.get(ANNOTATION_CORDONED).is_some())
+        };
+        let was = event.before.as_deref().is_some_and(marked);
+        if was && !marked(&event.after) && user_is_agent(&event.author.user) {
+            self.memory.undone_at.insert(name.clone(), at);
+        }
+        let Some(node) = self.view.nodes.get(name) else {
+            return;
+        };
+        let back = self.memory.came_back.get(name);
+        if back == Some(&node.boot.0) && node.unready_since.is_none() {
+            self.memory.came_back.remove(name);
+            self.memory.taken_down.remove(name);
+        }
+    }
+
     fn written(&mut self, event: &Event, at: Duration) {
         self.writes += 1;
         let user = &event.author.user;
@@ -76,6 +105,13 @@ impl History {
             && event.key.resource != "leases.coordination.k8s.io"
         {
             self.our_writes += 1;
+            let resource = event.key.resource.as_str();
+            if resource != "events.events.k8s.io" {
+                *self
+                    .our_writes_by_resource
+                    .entry(resource.to_owned())
+                    .or_default() += 1;
+            }
         }
         self.view.take(event, at);
         self.note(at, &line(event));
@@ -83,9 +119,15 @@ impl History {
         if event.key.resource == "rebootleases.slipway.dev" {
             let phase = |object: &serde_json::Value| text(object, "/status/phase") == "Rebooting";
             let was = event.before.as_deref().is_some_and(phase);
+            if event.deleted {
+                self.memory.forgotten.insert(name.clone());
+            }
             if !was && phase(&event.after) && !event.deleted {
                 self.memory.committed_at.insert(name.clone(), at);
             }
+        }
+        if event.key.resource == "nodes" {
+            self.node_written(event, at);
         }
         let broken = invariants::after_write(&self.view, &self.memory, event, at);
         self.blame(at, broken);
@@ -155,10 +197,45 @@ impl Record {
     }
 
     /// A reboot is called on a machine.
-    pub(super) fn called(&self, name: &str, boot_id: &str, at: Duration) {
+    pub(super) fn called(&self, called: Called<'_>, at: Duration) {
         let mut history = self.history();
-        history.note(at, &format!("the reboot of {name} is called"));
-        let broken = invariants::at_call(&history.view, &history.memory, (name, boot_id), at);
+        history.note(at, &format!("the reboot of {} is called", called.name));
+        let broken = invariants::at_call(&history.view, &history.memory, called, at);
+        let name = called.name.to_owned();
+        history.memory.called_at.insert(name, at);
         history.blame(at, broken);
     }
+
+    /// A machine goes down by our call.
+    pub(super) fn went_down(&self, name: &str, at: Duration) {
+        let mut history = self.history();
+        let broken = invariants::at_down(&history.view, &history.memory, name);
+        history.blame(at, broken);
+        let lease = history.view.leases.get(name);
+        let fence = lease.map_or(0, RebootLease::accepted_fence);
+        let memory = &mut history.memory;
+        memory.taken_down.insert(name.to_owned(), fence);
+        memory.downs.push((name.to_owned(), at));
+        *memory.reboots.entry((name.to_owned(), fence)).or_default() += 1;
+    }
+
+    /// A machine is up again; its kubelet is not, yet.
+    pub(super) fn came_back(&self, name: &str, boot_id: String) {
+        let mut history = self.history();
+        history.memory.came_back.insert(name.to_owned(), boot_id);
+    }
+
+    /// Whether anything asks for a reboot of a machine.
+    pub(super) fn need(&self, name: &str, needed: bool, at: Duration) {
+        let gone = &mut self.history().memory.need_gone_at;
+        if needed {
+            gone.remove(name);
+        } else {
+            gone.entry(name.to_owned()).or_insert(at);
+        }
+    }
+}
+
+fn user_is_agent(user: &str) -> bool {
+    user.starts_with("agent:")
 }

@@ -1,34 +1,39 @@
 //! One history: real operators and agents, a cluster around them, faults, and then none.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::json;
 use slipway_client::simulate;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::cluster::Cluster;
+use super::crash::{Crash, Crashes};
 use super::faults::SimulatedNetwork;
-use super::invariants;
+use super::humans::Deed;
+use super::invariants::{self, Called};
 use super::machine::{Machine, Machines, Manner, Power};
 use super::record::Record;
 use super::rng::Rng;
+use super::setup::{Setup, Without};
 use super::time::{Clock, Process, Simulated};
 use crate::fake_api::FakeApi;
 
 /// Between two looks of the cluster's own actors.
 const TICK: Duration = Duration::from_secs(1);
-/// How long things go wrong.
-const TROUBLE: (u64, u64) = (10 * 60, 40 * 60);
+/// How long things go wrong: as many steps, of a second each.
+const TROUBLE: (u64, u64) = (25 * 60, 40 * 60);
 /// How long it may take after that until every need is met: pauses after failures grow to hours.
 const RECOVERY: Duration = Duration::from_hours(6);
-/// How long nothing may be written once everything has come to rest.
-const REST: Duration = Duration::from_mins(30);
+/// How long nothing may be written once everything has come to rest: longer than one resync.
+const REST: Duration = Duration::from_mins(12);
+/// The same in every twentieth seed: ten resyncs (S12).
+const LONG_REST: Duration = Duration::from_mins(105);
+/// How long everything must be calm before that counts as rest.
+const CALM: u64 = 60;
 
 /// What came of a seed.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +46,8 @@ pub struct Outcome {
     pub writes: u64,
     /// Reboots of ours that were made.
     pub reboots: u64,
+    /// Looks of the cluster's actors and writes, after each of which the invariants are asked.
+    pub steps: u64,
     /// Virtual time that passed.
     pub lasted: Duration,
     /// Invariants that were broken.
@@ -49,6 +56,10 @@ pub struct Outcome {
     pub lines: Vec<String>,
     /// How often each fault was met.
     pub faults: BTreeMap<String, u64>,
+    /// The faults of the network that may be met in this history.
+    pub mix: Vec<String>,
+    /// What people and accidents did, with its number.
+    pub deeds: Vec<(u64, String)>,
 }
 
 /// A program that runs.
@@ -66,12 +77,20 @@ pub(super) struct Simulation {
     pub(super) machines: Machines,
     pub(super) cluster: Cluster,
     pub(super) agents: BTreeMap<String, Running>,
-    pub(super) deeds: BTreeMap<String, u64>,
+    pub(super) setup: Setup,
+    pub(super) crashes: Crashes,
+    pub(super) deeds: Vec<(u64, String)>,
+    /// Nodes that were removed, and when each comes back.
+    pub(super) removed: BTreeMap<String, Duration>,
+    /// What is taken back later, and of which node.
+    pub(super) taken_back: Vec<(Duration, Deed, String)>,
+    pub(super) without: Without,
+    seed: u64,
+    ticks: u64,
     pub(super) network: Arc<SimulatedNetwork>,
     pub(super) operators: BTreeMap<String, Running>,
     pub(super) starts: BTreeMap<String, Duration>,
     pub(super) incarnations: u64,
-    directory: PathBuf,
     pub(super) reboots: u64,
 }
 
@@ -80,6 +99,31 @@ pub(super) struct Simulation {
 /// # Errors
 /// The simulation itself cannot run; broken invariants are in the outcome.
 pub fn run(seed: u64) -> Result<Outcome> {
+    run_without(seed, &Without::default())
+}
+
+/// Runs the history of a seed without some of its faults.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_without(seed: u64, without: &Without) -> Result<Outcome> {
+    let mut rng = Rng::new(seed, 2);
+    let setup = Setup::random(&mut rng);
+    let history = (seed, rng, without.clone());
+    in_world(history, setup, &[], async |mut simulation| {
+        simulation.trouble().await;
+        simulation.recover().await;
+        simulation.outcome()
+    })
+}
+
+/// Runs a history in a world of its own, on this thread.
+pub(super) fn in_world<T>(
+    (seed, rng, without): (u64, Rng, Without),
+    setup: Setup,
+    plan: &[Crash],
+    history: impl AsyncFnOnce(Simulation) -> T,
+) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -87,6 +131,7 @@ pub fn run(seed: u64) -> Result<Outcome> {
     // The library's backoff takes its jitter from here.
     fastrand::seed(seed);
     let directory = directory()?;
+    let crashes = Crashes::new(plan);
     let outcome = runtime.block_on(async {
         let clock = Clock::begin();
         let api = FakeApi::new(Arc::new(move || clock.wall()), seed);
@@ -95,14 +140,14 @@ pub fn run(seed: u64) -> Result<Outcome> {
             api: api.clone(),
         };
         let _installed = simulate::install(Rc::new(world));
-        let mut simulation = Simulation::new(seed, clock, api, directory.path());
+        let network = SimulatedNetwork::new(clock, crashes.clone(), seed, &without);
+        let mut simulation =
+            Simulation::new((clock, api, network), (seed, rng, without), crashes, setup);
         if std::env::var_os("SLIPWAY_TRACE").is_some() {
             simulation.record.history().show();
         }
-        simulation.begin()?;
-        simulation.trouble().await;
-        simulation.recover().await;
-        anyhow::Ok(simulation.outcome(seed))
+        simulation.begin(directory.path())?;
+        anyhow::Ok(history(simulation).await)
     });
     runtime.shutdown_background();
     outcome
@@ -122,33 +167,47 @@ fn directory() -> Result<TempDir> {
 }
 
 impl Simulation {
-    fn new(seed: u64, clock: Clock, api: FakeApi, directory: &Path) -> Self {
+    fn new(
+        (clock, api, network): (Clock, FakeApi, Arc<SimulatedNetwork>),
+        (seed, rng, without): (u64, Rng, Without),
+        crashes: Crashes,
+        setup: Setup,
+    ) -> Self {
         let record = Record::default();
         let calls = record.clone();
-        let machines = Machines::new(
-            clock,
-            Box::new(move |name, machine| calls.called(name, &machine.boot_id, clock.elapsed())),
-        );
-        let network = SimulatedNetwork::new(clock, seed);
+        let on_call = move |name: &str, machine: &Machine| {
+            let called = Called {
+                name,
+                boot_id: &machine.boot_id,
+                wall: clock.wall().as_second(),
+            };
+            calls.called(called, clock.elapsed());
+        };
+        let machines = Machines::new(clock, crashes.clone(), Box::new(on_call));
+        record.history().memory.dates_lie = network.mix().contains("date off");
         api.store().observe(record.observer(clock));
         api.set_network(network.clone());
-        let mut rng = Rng::new(seed, 2);
-        let replicas = usize::try_from(rng.range(2, 5)).unwrap_or(2);
         Self {
             clock,
             rng,
             record,
-            cluster: Cluster::new(api.clone(), machines.clone(), clock, replicas),
+            cluster: Cluster::new(api.clone(), machines.clone(), clock, setup.replicas),
             api,
             machines,
             network,
+            crashes,
+            setup,
             agents: BTreeMap::new(),
             operators: BTreeMap::new(),
             starts: BTreeMap::new(),
-            deeds: BTreeMap::new(),
+            deeds: Vec::new(),
+            removed: BTreeMap::new(),
+            taken_back: Vec::new(),
+            without,
             incarnations: 0,
-            directory: directory.to_owned(),
             reboots: 0,
+            seed,
+            ticks: 0,
         }
     }
 
@@ -160,64 +219,23 @@ impl Simulation {
         self.machines.all().keys().cloned().collect()
     }
 
-    /// Nodes, a workload, a policy, and our programs.
-    fn begin(&mut self) -> Result<()> {
-        let count = self.rng.range(3, 6);
-        for index in 0..count {
-            let name = format!("n{index}");
-            let directory = self.directory.join(&name);
-            std::fs::create_dir_all(directory.join("state"))?;
-            let machine = Machine {
-                boot_id: boot_id(&name, 1),
-                boots: 1,
-                power: Power::Up,
-                by_us: false,
-                manner: Manner::Good,
-                directory,
-                ends_in: Duration::from_secs(self.rng.range(2, 20)),
-                boots_in: Duration::from_secs(self.rng.range(5, 90)),
-                calls: 0,
-            };
-            self.machines.all().insert(name.clone(), machine);
-            self.cluster
-                .make_node(&name, index == 0 && self.rng.chance(500));
-            self.starts.insert(format!("agent:{name}"), Duration::ZERO);
-        }
-        let least = self.rng.range(0, 1);
-        let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
-            "spec": {"minAvailable": least, "selector": {"matchLabels": {"app": "web"}}}});
-        self.cluster.ask(
-            "POST",
-            "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
-            &budget,
-        );
-        let most = self.rng.range(1, 2);
-        let policy = json!({"apiVersion": "slipway.dev/v1alpha1", "kind": "RebootPolicy", "metadata": {"name": "all"},
-            "spec": {"nodeSelector": {}, "budget": {"maxUnavailable": most}, "drain": {"timeout": "5m"},
-                "verify": {"nodeReadyFor": "10s"}}});
-        self.cluster
-            .ask("POST", "/apis/slipway.dev/v1alpha1/rebootpolicies", &policy);
-        for name in ["operator:a", "operator:b"] {
-            self.starts.insert(name.to_owned(), Duration::ZERO);
-        }
-        for name in self.names() {
-            if self.rng.chance(700) {
-                self.set_need(&name, true);
-            }
-        }
-        Ok(())
-    }
-
     /// The time of faults.
     async fn trouble(&mut self) {
-        let until = Duration::from_secs(self.rng.range(TROUBLE.0, TROUBLE.1));
-        let every = self.rng.range(20, 120);
-        let mut next = Duration::from_secs(self.rng.range(10, every));
-        while self.clock.elapsed() < until {
+        // Of its own: what is left out must not change what comes after it.
+        let mut times = Rng::new(self.seed, 3);
+        let until = Duration::from_secs(times.range(TROUBLE.0, TROUBLE.1));
+        let every = times.range(20, 120);
+        let mut next = Duration::from_secs(times.range(10, every));
+        let mut number = 0;
+        while self.clock.elapsed() < until && !self.is_broken() {
             self.tick().await;
             if self.clock.elapsed() >= next {
-                self.mishap();
-                next = self.clock.elapsed() + Duration::from_secs(self.rng.range(1, 2 * every));
+                self.rng = Rng::new(self.seed, 1000 + number);
+                if !self.without.deeds.contains(&number) {
+                    self.mishap(number);
+                }
+                number += 1;
+                next += Duration::from_secs(times.range(1, 2 * every));
             }
         }
     }
@@ -225,12 +243,7 @@ impl Simulation {
     /// Everything works from now on: every need must be met, and then there must be peace.
     async fn recover(&mut self) {
         self.note("=== from here on everything works");
-        self.network.heal();
-        self.set_paused(false);
-        self.set_budget(1);
-        for machine in self.machines.all().values_mut() {
-            machine.manner = Manner::Good;
-        }
+        self.heal();
         let skews = self.agents.values().map(|agent| &agent.process.skew);
         for skew in skews {
             skew.store(0, std::sync::atomic::Ordering::Relaxed);
@@ -240,25 +253,28 @@ impl Simulation {
         self.api.store().close_watches();
         let deadline = self.clock.elapsed() + RECOVERY;
         let mut calm = 0;
-        while calm < 120 && self.clock.elapsed() < deadline {
+        if self.is_broken() {
+            return;
+        }
+        while calm < CALM && self.clock.elapsed() < deadline && !self.is_broken() {
             for name in self.names() {
                 self.cluster.agent_ready(&name, true);
-                let ours = {
+                let foreign = {
                     let history = self.record.history();
-                    history
-                        .view
-                        .nodes
-                        .get(&name)
-                        .is_some_and(|node| node.cordon.is_some())
+                    let node = history.view.nodes.get(&name);
+                    node.is_some_and(|node| node.unschedulable && node.cordon.is_none())
                 };
-                if !ours {
+                if foreign {
                     self.uncordon(&name);
                 }
             }
             self.tick().await;
             calm = if self.is_calm() { calm + 1 } else { 0 };
         }
-        if calm < 120 {
+        if self.is_broken() {
+            return;
+        }
+        if calm < CALM {
             self.break_off("L1: the needs are not met");
             let broken = invariants::at_rest(&self.record.history().view);
             self.record.history().broken.extend(broken);
@@ -266,10 +282,37 @@ impl Simulation {
         }
         let before = self.record.history().our_writes;
         self.note("=== at rest");
-        tokio::time::sleep(REST).await;
+        let rest = if self.seed.is_multiple_of(20) {
+            LONG_REST
+        } else {
+            REST
+        };
+        tokio::time::sleep(rest).await;
         let after = self.record.history().our_writes;
         if after != before {
             self.break_off(&format!("S12: {} writes at rest", after - before));
+        }
+    }
+
+    /// Everything that people and accidents have left behind is mended.
+    fn heal(&mut self) {
+        self.network.heal();
+        self.taken_back.clear();
+        self.set_paused(false);
+        self.cluster.pods_cling = false;
+        self.set_min_available(self.setup.min_available.min(1));
+        for (name, _) in self.setup.policies.clone() {
+            self.make_policy(name);
+            self.set_budget(name, 1);
+        }
+        for name in self.names() {
+            self.hold(&name, false);
+        }
+        for at in self.removed.values_mut() {
+            *at = Duration::ZERO;
+        }
+        for machine in self.machines.all().values_mut() {
+            machine.manner = Manner::Good;
         }
     }
 
@@ -278,38 +321,60 @@ impl Simulation {
         self.record.history().broken.push(why.to_owned());
     }
 
-    /// True when no machine needs anything and nothing of ours is under way.
-    fn is_calm(&self) -> bool {
-        let needs = self
-            .machines
-            .all()
-            .values()
-            .any(|machine| machine.power != Power::Up || machine.needs_reboot());
-        !needs && invariants::at_rest(&self.record.history().view).is_empty()
+    /// True when nothing of ours is under way, and no machine needs anything that it may still have.
+    pub(super) fn is_calm(&self) -> bool {
+        let history = self.record.history();
+        let now = self.clock.elapsed();
+        let waits = |(name, machine): (&String, &Machine)| {
+            let needs = machine.needs_reboot() && !history.memory.is_at_its_cap(name, now);
+            machine.power != Power::Up || needs
+        };
+        let waits = self.machines.all().iter().any(waits);
+        !waits && invariants::at_rest(&history.view).is_empty()
+    }
+
+    /// True when an invariant has fallen: what comes after it proves nothing.
+    pub(super) fn is_broken(&self) -> bool {
+        !self.record.history().broken.is_empty()
     }
 
     async fn tick(&mut self) {
-        self.programs();
-        self.power();
-        self.cluster.act();
+        self.look();
         tokio::time::sleep(TICK).await;
     }
 
-    fn outcome(&self, seed: u64) -> Outcome {
+    /// Everybody but our programs does what is due.
+    pub(super) fn look(&mut self) {
+        self.ticks += 1;
+        self.come_back();
+        self.take_back();
+        self.programs();
+        self.power();
+        self.cluster.act();
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
         let history = self.record.history();
-        let mut faults: BTreeMap<String, u64> = self.deeds.clone();
+        let mut faults: BTreeMap<String, u64> = BTreeMap::new();
+        for (_, deed) in &self.deeds {
+            let kind = deed.split(' ').next().unwrap_or_default();
+            *faults.entry(kind.to_owned()).or_default() += 1;
+        }
         for (kind, count) in self.network.counts() {
             faults.insert(kind.to_owned(), count);
         }
         Outcome {
-            seed,
+            seed: self.seed,
             hash: history.hash(),
             writes: history.writes,
             reboots: self.reboots,
+            steps: self.ticks + history.writes,
             lasted: self.clock.elapsed(),
             broken: history.broken.clone(),
             lines: history.lines(),
             faults,
+            mix: self.network.mix().into_iter().map(str::to_owned).collect(),
+            deeds: self.deeds.clone(),
         }
     }
 }

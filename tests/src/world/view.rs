@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use slipway_api::drain_filter::DrainRules;
 use slipway_api::lease::CordonRecord;
 use slipway_api::names::ANNOTATION_CORDONED;
 use slipway_api::{RebootLease, RebootLedger};
@@ -19,8 +18,16 @@ pub struct NodeSeen {
     pub uid: String,
     /// Whether it is cordoned, by whomever.
     pub unschedulable: bool,
+    /// Since when it is not cordoned; `None` while it is.
+    pub open_since: Option<Duration>,
     /// Our cordon's fence; 0 for one that cannot be read.
     pub cordon: Option<i64>,
+    /// Since when its kubelet is not Ready; `None` while it is.
+    pub unready_since: Option<Duration>,
+    /// The boot that its kubelet tells of, and since when.
+    pub boot: (String, Duration),
+    /// Whether it is of the control plane.
+    pub control_plane: bool,
 }
 
 /// A pod.
@@ -49,6 +56,8 @@ pub struct View {
     pub budgets: BTreeMap<String, Vec<(Duration, usize)>>,
     /// Since when the ledger is paused.
     pub paused_since: Option<Duration>,
+    /// When the ledger was last lost.
+    pub ledger_lost: Option<Duration>,
     /// Objects that could not be read.
     pub unreadable: Vec<String>,
 }
@@ -60,13 +69,20 @@ impl View {
         let object = event.after.as_ref();
         match event.key.resource.as_str() {
             "nodes" if event.deleted => drop(self.nodes.remove(&name)),
-            "nodes" => drop(self.nodes.insert(name, node(object))),
+            "nodes" => {
+                let seen = node(object, self.nodes.get(&name), now);
+                self.nodes.insert(name, seen);
+            }
             "rebootleases.slipway.dev" if event.deleted => drop(self.leases.remove(&name)),
             "rebootleases.slipway.dev" => match serde_json::from_value(object.clone()) {
                 Ok(lease) => drop(self.leases.insert(name, lease)),
                 Err(error) => self.unreadable.push(format!("lease {name}: {error}")),
             },
-            "rebootledgers.slipway.dev" if event.deleted => self.ledger = None,
+            "rebootledgers.slipway.dev" if event.deleted => {
+                self.ledger = None;
+                self.ledger_lost = Some(now);
+                self.paused_since = None;
+            }
             "rebootledgers.slipway.dev" => match serde_json::from_value(object.clone()) {
                 Ok(ledger) => self.set_ledger(ledger, now),
                 Err(error) => self.unreadable.push(format!("ledger: {error}")),
@@ -115,9 +131,9 @@ impl View {
             Some(before) if before.node == node => before.bound_at,
             _ => now,
         };
-        // No policy of these histories changes the rules, and the time matters to none of them.
-        let rules = DrainRules::of(None, "slipway-system", jiff::Timestamp::UNIX_EPOCH);
-        let must_go = serde_json::from_value(object.clone()).is_ok_and(|pod| rules.must_go(&pod));
+        // By a rule of its own: the drain's filter is what is tested.
+        let owner = text(object, "/metadata/ownerReferences/0/kind");
+        let must_go = owner != "DaemonSet";
         let seen = PodSeen {
             node,
             bound_at,
@@ -127,16 +143,40 @@ impl View {
     }
 }
 
-fn node(object: &Value) -> NodeSeen {
+fn node(object: &Value, before: Option<&NodeSeen>, now: Duration) -> NodeSeen {
     let annotations = object.pointer("/metadata/annotations");
     let mark = annotations
         .and_then(|all| all.get(ANNOTATION_CORDONED))
         .and_then(Value::as_str);
     let fence =
         |text: &str| serde_json::from_str::<CordonRecord>(text).map_or(0, |record| record.fence);
+    let unschedulable = object.pointer("/spec/unschedulable") == Some(&Value::Bool(true));
+    let conditions = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
+    let ready = conditions.into_iter().flatten().any(|condition| {
+        text(condition, "/type") == "Ready" && text(condition, "/status") == "True"
+    });
+    let since = |was: Option<Duration>| Some(was.unwrap_or(now));
+    let boot_id = text(object, "/status/nodeInfo/bootID");
+    let boot = match before {
+        Some(before) if before.boot.0 == boot_id => before.boot.clone(),
+        _ => (boot_id.to_owned(), now),
+    };
+    let label = slipway_api::names::LABEL_CONTROL_PLANE;
     NodeSeen {
         uid: text(object, "/metadata/uid").to_owned(),
-        unschedulable: object.pointer("/spec/unschedulable") == Some(&Value::Bool(true)),
+        unschedulable,
+        open_since: (!unschedulable)
+            .then(|| since(before.and_then(|before| before.open_since)))
+            .flatten(),
         cordon: mark.map(fence),
+        unready_since: (!ready)
+            .then(|| since(before.and_then(|before| before.unready_since)))
+            .flatten(),
+        boot,
+        control_plane: object
+            .pointer("/metadata/labels")
+            .is_some_and(|labels| labels.get(label).is_some()),
     }
 }
