@@ -144,51 +144,72 @@ fn agree(name: &str, zone: Tz, changes: &[Timestamp]) -> bool {
     near.chain(often).all(same)
 }
 
-#[test]
-fn f49_windows_agree_with_an_independent_oracle_in_every_zone() {
+/// Every minute of a zone that is compared; `None` where the databases differ.
+fn zone_agrees(number: usize, zone: Tz, windows: &[DailyWindow]) -> Option<u64> {
     let (first, last): (Timestamp, Timestamp) = (FIRST.parse().unwrap(), LAST.parse().unwrap());
-    let windows = windows();
-    let (mut points, mut zones, mut differ) = (0_u64, 0_u32, Vec::new());
-    // A fixed seed: the same minutes on every run.
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    for zone in TZ_VARIANTS {
-        let name = zone.name();
-        let Ok(ours) = TimeZone::get(name) else {
-            differ.push(name);
-            continue;
-        };
-        let changes: Vec<Timestamp> = ours
-            .following(first)
-            .map(|change| change.timestamp())
-            .take_while(|at| *at < last)
-            .collect();
-        if !agree(name, zone, &changes) {
-            differ.push(name);
-            continue;
-        }
-        zones += 1;
-        let start = |second: i64| DateTime::from_timestamp(second - second % 60, 0).unwrap();
-        for (index, change) in changes.iter().enumerate() {
-            let from = start(change.as_second()) - TimeDelta::minutes(AROUND / 2);
-            let some = &windows[index % windows.len()..];
-            points += compare(name, zone, from, AROUND, some);
-        }
-        for index in 0..STRETCHES {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(index | 1);
-            let span = u64::try_from(last.as_second() - first.as_second()).unwrap();
-            let offset = i64::try_from((random >> 16) % span).unwrap();
-            let from = start(first.as_second() + offset);
-            // Not where an earlier change would still count.
-            let near = changes
-                .iter()
-                .any(|change| (from.timestamp() - change.as_second()).abs() < 6 * 3600);
-            if !near {
-                points += compare(name, zone, from, STRETCH, &windows);
-            }
+    let name = zone.name();
+    let ours = TimeZone::get(name).ok()?;
+    let changes: Vec<Timestamp> = ours
+        .following(first)
+        .map(|change| change.timestamp())
+        .take_while(|at| *at < last)
+        .collect();
+    if !agree(name, zone, &changes) {
+        return None;
+    }
+    let start = |second: i64| DateTime::from_timestamp(second - second % 60, 0).unwrap();
+    let mut points = 0;
+    for (index, change) in changes.iter().enumerate() {
+        let from = start(change.as_second()) - TimeDelta::minutes(AROUND / 2);
+        let some = &windows[index % windows.len()..];
+        points += compare(name, zone, from, AROUND, some);
+    }
+    // A fixed seed for each zone: the same minutes on every run.
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::try_from(number).unwrap();
+    for index in 0..STRETCHES {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(index | 1);
+        let span = u64::try_from(last.as_second() - first.as_second()).unwrap();
+        let offset = i64::try_from((random >> 16) % span).unwrap();
+        let from = start(first.as_second() + offset);
+        // Not where an earlier change would still count.
+        let near = changes
+            .iter()
+            .any(|change| (from.timestamp() - change.as_second()).abs() < 6 * 3600);
+        if !near {
+            points += compare(name, zone, from, STRETCH, windows);
         }
     }
+    Some(points)
+}
+
+#[test]
+fn f49_windows_agree_with_an_independent_oracle_in_every_zone() {
+    let windows = windows();
+    let threads = std::thread::available_parallelism().unwrap().get();
+    let results: Vec<(Tz, Option<u64>)> = std::thread::scope(|scope| {
+        let windows = &windows;
+        let work = |share: usize| {
+            let zones = TZ_VARIANTS.into_iter().enumerate();
+            zones
+                .filter(|(number, _)| number % threads == share)
+                .map(|(number, zone)| (zone, zone_agrees(number, zone, windows)))
+                .collect::<Vec<_>>()
+        };
+        let shares: Vec<_> = (0..threads)
+            .map(|share| scope.spawn(move || work(share)))
+            .collect();
+        let joined = shares.into_iter().map(|share| share.join().unwrap());
+        joined.flatten().collect()
+    });
+    let points: u64 = results.iter().filter_map(|(_, points)| *points).sum();
+    let zones = results
+        .iter()
+        .filter(|(_, points)| points.is_some())
+        .count();
+    let differ = results.iter().filter(|(_, points)| points.is_none());
+    let mut differ: Vec<&str> = differ.map(|(zone, _)| zone.name()).collect();
     differ.sort_unstable();
     println!("{points} minutes in {zones} zones agree; the databases differ in {differ:?}");
     assert!(points >= POINTS_MIN, "only {points} minutes were compared");
