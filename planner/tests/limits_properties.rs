@@ -224,6 +224,111 @@ proptest! {
     }
 }
 
+/// A policy, and the same with one thing less allowed.
+const TIGHTER: [(&str, &str); 9] = [
+    (
+        "budget: {maxUnavailable: 4}",
+        "budget: {maxUnavailable: 4, perDomain: {topologyKey: zone}}",
+    ),
+    (
+        "budget: {maxUnavailable: 4, perDomain: {topologyKey: zone, maxUnavailable: 2, domainsAtOnce: 2}}",
+        "budget: {maxUnavailable: 4, perDomain: {topologyKey: zone, maxUnavailable: 1, domainsAtOnce: 2}}",
+    ),
+    (
+        "budget: {maxUnavailable: 4, perDomain: {topologyKey: zone, maxUnavailable: 2, domainsAtOnce: 2}}",
+        "budget: {maxUnavailable: 4, perDomain: {topologyKey: zone, maxUnavailable: 2, domainsAtOnce: 1}}",
+    ),
+    (
+        "budget: {maxUnavailable: 4}",
+        "budget: {maxUnavailable: 4, quorumLabel: etcd}",
+    ),
+    (
+        "budget: {maxUnavailable: 4}",
+        "budget: {maxUnavailable: 4, minInterval: 20m}",
+    ),
+    (
+        "budget: {maxUnavailable: 4}",
+        "budget: {maxUnavailable: 4, canary: {nodes: 1, soak: 1h}}",
+    ),
+    (
+        "budget: {maxUnavailable: 4, controlPlaneWithWorkers: true}",
+        "budget: {maxUnavailable: 4}",
+    ),
+    (
+        "budget: {maxUnavailable: 4}",
+        "schedule: {windows: [{start: '11:00', end: '13:00'}]}, budget: {maxUnavailable: 4}",
+    ),
+    (
+        "schedule: {windows: [{start: '11:00', end: '23:00'}]}, budget: {maxUnavailable: 4}",
+        "schedule: {cutoff: 1h, freezes: [{from: '2026-11-24T12:30:00Z', to: '2026-11-24T13:30:00Z'}], windows: [{start: '11:00', end: '23:00'}]}, budget: {maxUnavailable: 4}",
+    ),
+];
+
+fn grants(world: &World, spec: &str, ceiling: Option<i32>) -> usize {
+    let mut world = world.clone();
+    world.edit_policy("p", &format!("{{nodeSelector: {{}}, {spec}}}"));
+    world.ledger_mut().spec.max_unavailable = ceiling.map(IntOrString::Int);
+    let plan = world.plan();
+    let granted = plan
+        .actions
+        .iter()
+        .filter(|action| matches!(action, Action::Grant(_)));
+    granted.count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn less_allowed_by_any_limit_never_grants_more(
+        first in 0..POLICIES.len(), events in prop::collection::vec(event(), 0..40),
+        pair in prop::sample::select(TIGHTER.to_vec()), ceiling in 1_i32..5, more in 0_i32..3,
+    ) {
+        let mut world = start(POLICIES[first]);
+        for event in &events {
+            happen(&mut world, event);
+            world.pass();
+        }
+        let (loose, tight) = pair;
+        let most = grants(&world, loose, None);
+        prop_assert!(grants(&world, tight, None) <= most, "{tight}");
+        prop_assert!(grants(&world, loose, Some(ceiling)) <= most);
+        let higher = grants(&world, loose, Some(ceiling + more));
+        prop_assert!(grants(&world, loose, Some(ceiling)) <= higher, "ceiling {ceiling}");
+    }
+
+    #[test]
+    fn nothing_becomes_due_before_the_time_at_which_the_planner_wakes(
+        first in 0..POLICIES.len(), events in prop::collection::vec(event(), 0..40),
+        share in 0.0_f64..1.0,
+    ) {
+        let mut world = start(POLICIES[first]);
+        for event in &events {
+            happen(&mut world, event);
+            world.pass();
+        }
+        // Until everything that can be done now is done.
+        let mut plan = world.pass();
+        for _ in 0..20 {
+            if plan.actions.is_empty() {
+                break;
+            }
+            plan = world.pass();
+        }
+        if !plan.actions.is_empty() {
+            return Ok(());
+        }
+        let day = jiff::SignedDuration::from_hours(24);
+        let sleeps = plan.wake_at.map_or(day, |wake| wake.duration_since(world.now));
+        let slept = sleeps.mul_f64(share).as_secs();
+        if slept < sleeps.as_secs() {
+            world.wait(slept);
+            let early = world.plan();
+            prop_assert!(early.actions.is_empty(), "{slept} s of {sleeps:?}: {:?}", early.actions);
+        }
+    }
+}
+
 fn last_grant(world: &World) -> Option<jiff::Timestamp> {
     let status = world.snapshot.ledger.present()?.status.as_ref()?;
     let uid = &world.snapshot.policies[0].uid;

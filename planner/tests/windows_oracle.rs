@@ -13,12 +13,14 @@
     reason = "a panic fails the test, and a table of cases is long"
 )]
 
-use chrono::{DateTime, Datelike, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use slipway_api::policy::Weekday;
 use slipway_api::validate::DailyWindow;
+use slipway_api::{ValidatedPolicy, validate_policy};
+use slipway_planner::schedule;
 use slipway_planner::window::{Opening, opening};
 
 /// The years that are compared.
@@ -218,4 +220,111 @@ fn f49_windows_agree_with_an_independent_oracle_in_every_zone() {
         .filter(|name| !KNOWN_TO_DIFFER.contains(name))
         .collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
+}
+
+/// Minutes compared before and after a change with cron windows, which cost ten times as much.
+const AROUND_CRON: i64 = 150;
+
+/// A cron expression with its duration in minutes, and the wall-clock minutes that it names.
+type CronCase = (&'static str, i64, fn(NaiveDateTime) -> bool);
+
+/// In and around the hours in which clocks change, and where months end.
+const CRONS: [CronCase; 4] = [
+    ("30 2 * * *", 90, |at| (at.hour(), at.minute()) == (2, 30)),
+    ("15 1 * * SUN", 200, |at| {
+        at.weekday() == chrono::Weekday::Sun && (at.hour(), at.minute()) == (1, 15)
+    }),
+    ("0 0 20-31 * *", 60, |at| {
+        at.day() >= 20 && (at.hour(), at.minute()) == (0, 0)
+    }),
+    ("*/40 1-3 * * *", 7, |at| {
+        (1..=3).contains(&at.hour()) && at.minute() % 40 == 0
+    }),
+];
+
+/// A policy with one cron window, and with a freeze of whole days where there is one.
+fn policy(zone: &str, cron: &CronCase, frozen: Option<NaiveDate>) -> ValidatedPolicy {
+    let day = |date: NaiveDate| date.format("%Y-%m-%d").to_string();
+    let freezes: Vec<_> = frozen
+        .map(|date| serde_json::json!({"from": day(date), "to": day(date)}))
+        .into_iter()
+        .collect();
+    let spec = serde_json::json!({
+        "nodeSelector": {},
+        "schedule": {
+            "timeZone": zone,
+            "windows": [{"cron": cron.0, "duration": format!("{}m", cron.1)}],
+            "freezes": freezes,
+        },
+    });
+    validate_policy(&serde_json::from_value(spec).unwrap()).unwrap()
+}
+
+/// Compares every minute around a change of the clocks, with a freeze of the day of the change too.
+fn compare_cron(name: &str, zone: Tz, change: Timestamp, case: &CronCase) -> (u64, u64) {
+    let change = DateTime::from_timestamp(change.as_second() / 60 * 60, 0).unwrap();
+    let day = local(zone, change).date();
+    let (plain, frozen) = (policy(name, case, None), policy(name, case, Some(day)));
+    // The latest start whose window may still be open, and the wall clock before it.
+    let begin = change - TimeDelta::minutes(AROUND_CRON / 2 + case.1 + 180);
+    let mut reached = local(zone, begin);
+    let mut open_until = begin;
+    let (mut points, mut opens) = (0, 0);
+    for minute in 1..(AROUND_CRON + case.1 + 180) {
+        let at = begin + TimeDelta::minutes(minute);
+        let wall = local(zone, at);
+        while reached < wall {
+            reached += TimeDelta::minutes(1);
+            if (case.2)(reached) {
+                open_until = open_until.max(at + TimeDelta::minutes(case.1));
+            }
+        }
+        if minute < case.1 + 180 {
+            continue;
+        }
+        let now = Timestamp::from_second(at.timestamp()).unwrap();
+        let is_open = |policy| !matches!(schedule::opening(policy, now), Opening::Closed { .. });
+        let open = at < open_until;
+        assert_eq!(is_open(&plain), open, "{name} {} at {now}", case.0);
+        let free = reached.date() != day;
+        assert_eq!(
+            is_open(&frozen),
+            open && free,
+            "{name} {} frozen at {now}",
+            case.0
+        );
+        points += 2;
+        opens += u64::from(open);
+    }
+    (points, opens)
+}
+
+#[test]
+fn f49_cron_windows_and_freezes_agree_with_an_independent_oracle_around_clock_changes() {
+    let (first, last): (Timestamp, Timestamp) = (FIRST.parse().unwrap(), LAST.parse().unwrap());
+    let (mut points, mut opens, mut zones) = (0, 0, 0_usize);
+    for zone in TZ_VARIANTS {
+        let name = zone.name();
+        let Ok(ours) = TimeZone::get(name) else {
+            continue;
+        };
+        let changes: Vec<Timestamp> = ours
+            .following(first)
+            .map(|change| change.timestamp())
+            .take_while(|at| *at < last)
+            .collect();
+        if changes.is_empty() || !agree(name, zone, &changes) {
+            continue;
+        }
+        for (index, change) in changes.iter().take(2).enumerate() {
+            let case = &CRONS[(zones / 2 + index) % CRONS.len()];
+            let (compared, open) = compare_cron(name, zone, *change, case);
+            points += compared;
+            opens += open;
+        }
+        zones += 1;
+    }
+    println!("{points} minutes of cron windows and freezes in {zones} zones agree, {opens} open");
+    assert!(points > 100_000, "only {points} minutes were compared");
+    assert!(opens > 10_000, "only {opens} of them were in a window");
 }

@@ -95,6 +95,37 @@ fn no_file_of_code_holds_two_concerns() -> Result<()> {
     Ok(())
 }
 
+/// A file that no module names is not compiled, so nothing says that it is wrong.
+#[test]
+fn every_file_of_code_belongs_to_a_module() -> Result<()> {
+    let roots = ["lib.rs", "main.rs"];
+    for (path, _) in sources()? {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            continue;
+        };
+        let is_root = roots.iter().any(|root| name == *root) || directory.ends_with("src/bin");
+        if is_root || !path.components().any(|part| part.as_os_str() == "src") {
+            continue;
+        }
+        // `a/mod.rs` is named where `a.rs` would be.
+        let module = match name.to_str() {
+            Some("mod.rs") => directory.to_owned(),
+            _ => path.with_extension(""),
+        };
+        let (Some(above), Some(name)) = (module.parent(), module.file_name()) else {
+            continue;
+        };
+        let line = format!("mod {};", name.to_string_lossy());
+        let named = [above.join("mod.rs"), above.with_extension("rs")]
+            .into_iter()
+            .chain(roots.map(|root| above.join(root)))
+            .filter_map(|parent| fs::read_to_string(parent).ok())
+            .any(|text| text.contains(&line));
+        ensure!(named, "{}: no module names it", path.display());
+    }
+    Ok(())
+}
+
 #[test]
 fn nothing_is_left_open_or_ignored() -> Result<()> {
     // Spelt apart, so that this file does not find itself.

@@ -1,4 +1,5 @@
-//! What a commit has no time for: many seeds, pairs of crashes, large models, every mutant.
+//! What a commit has no time for: many seeds, pairs of crashes, more faults of requests, large
+//! models, every mutant.
 
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::command::{cargo, run, step};
 use crate::mutants;
+use crate::setup;
 
 /// How much a night does; smaller numbers try the verb itself.
 #[derive(clap::Args)]
@@ -48,6 +50,10 @@ pub(crate) fn nightly(options: &Nightly) -> Result<()> {
     step("crashes, one by one", || run(&mut crash_sweep(None)))?;
     step("pairs of crashes", || {
         run(&mut crash_sweep(Some(options.pairs_every)))
+    })?;
+    setup::control_plane()?;
+    step("faults of single requests on a real API server", || {
+        run(cargo("test").args(["--locked", "--workspace", "--test", "nightly"]))
     })?;
     if !options.no_models {
         step("large models", models)?;
