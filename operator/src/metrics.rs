@@ -1,20 +1,24 @@
 //! Metrics: every family and every known label is born at 0, so that a rate exists from the start.
 
 mod blockers;
+mod forecast;
 mod notify;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 use slipway_api::Phase;
+use slipway_api::lease::ExpectedSpan;
 use slipway_client::call::ErrorClass;
 use slipway_planner::{Action, Need, Plan, Reason, Snapshot, breaker};
 
 use crate::notify::Counts;
 use blockers::BlockerMetrics;
+use forecast::ForecastMetrics;
 use notify::NotifyMetrics;
 
 /// Outcomes of an action.
@@ -44,6 +48,7 @@ pub struct Metrics {
     events_dropped: IntCounter,
     blockers: BlockerMetrics,
     notify: NotifyMetrics,
+    forecast: ForecastMetrics,
 }
 
 impl Metrics {
@@ -72,6 +77,7 @@ impl Metrics {
         let metrics = Self {
             blockers: BlockerMetrics::new(&registry)?,
             notify: NotifyMetrics::new(&registry)?,
+            forecast: ForecastMetrics::new(&registry)?,
             registry,
             nodes: gauges(
                 "slipway_nodes",
@@ -179,6 +185,11 @@ impl Metrics {
     /// Counts what became of messages; the form is `None` while it is not known.
     pub(crate) fn notified(&self, policy: &str, form: Option<&str>, counts: Counts) {
         self.notify.count(policy, form, counts);
+    }
+
+    /// Notes how far the start of a reboot is from the range that its lease told.
+    pub(crate) fn reboot_starts(&self, told: &ExpectedSpan, now: Timestamp) {
+        self.forecast.started(told, now);
     }
 
     /// Counts a plan that was refused.

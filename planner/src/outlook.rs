@@ -4,11 +4,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use slipway_api::RebootPolicyStatus;
 use slipway_api::lease::ExpectedSpan;
-use slipway_api::policy::Forecast as ForecastStatus;
+use slipway_api::policy::{Forecast as ForecastStatus, RebootDurations};
+use slipway_api::{Duration, RebootPolicyStatus};
 
-use crate::forecast::{Expected, PolicyForecast};
+use crate::forecast::{Durations, Expected, PolicyForecast};
 use crate::lint::Finding;
 
 /// Times are told in steps of this.
@@ -36,19 +36,27 @@ pub fn lease(
     }
 }
 
-/// Adds the forecast and the condition `Feasible` to a policy's status.
+/// Adds the forecast, the durations on record and the condition `Feasible` to a policy's status.
 pub fn policy(
     status: &mut RebootPolicyStatus,
     present: Option<&RebootPolicyStatus>,
-    forecast: Option<&PolicyForecast>,
+    (forecast, durations): (Option<&PolicyForecast>, Option<Durations>),
     findings: &[Finding],
     now: Timestamp,
 ) {
     let before = present.and_then(|status| status.forecast.as_ref());
     status.forecast = forecast.and_then(|forecast| told(forecast, before));
+    status.durations = durations.map(|durations| RebootDurations {
+        p50: seconds(durations.p50),
+        p90: seconds(durations.p90),
+    });
     let others = present.map_or(&[][..], |status| &status.conditions);
     let condition = feasible(findings, others, status.observed_generation, now);
     status.conditions.push(condition);
+}
+
+fn seconds(length: SignedDuration) -> Duration {
+    Duration::from_secs(length.as_secs().unsigned_abs())
 }
 
 fn told(forecast: &PolicyForecast, before: Option<&ForecastStatus>) -> Option<ForecastStatus> {
@@ -174,7 +182,7 @@ mod tests {
         policy(
             &mut status,
             None,
-            Some(&PolicyForecast::default()),
+            (Some(&PolicyForecast::default()), None),
             &[],
             now,
         );
@@ -182,8 +190,21 @@ mod tests {
         assert_eq!(status.conditions[0].status, "True");
         let mut again = RebootPolicyStatus::default();
         let later = at("2026-11-24T13:00:00Z");
-        policy(&mut again, Some(&status), None, &[], later);
+        policy(&mut again, Some(&status), (None, None), &[], later);
         assert_eq!(again, status, "time alone changes a status");
+    }
+
+    #[test]
+    fn durations_on_record_are_told_in_seconds() {
+        let mut status = RebootPolicyStatus::default();
+        let durations = Durations {
+            p50: SignedDuration::from_millis(240_900),
+            p90: SignedDuration::from_secs(700),
+        };
+        let now = at("2026-11-24T12:00:00Z");
+        policy(&mut status, None, (None, Some(durations)), &[], now);
+        let told = status.durations.unwrap();
+        assert_eq!((told.p50.0.as_secs(), told.p90.0.as_secs()), (240, 700));
     }
 
     #[test]
@@ -193,7 +214,7 @@ mod tests {
         policy(
             &mut status,
             None,
-            None,
+            (None, None),
             &findings,
             at("2026-11-24T12:00:00Z"),
         );

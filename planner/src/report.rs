@@ -101,8 +101,9 @@ pub fn policy_status(
                 Opening::Closed { next } => next,
             })
             .map(window_span),
-        // The forecast is made less often: see crate::outlook.
+        // What is ahead is looked at less often: see crate::outlook.
         forecast: None,
+        durations: None,
         // Written by whoever delivers: see [`notified`].
         notifications: present.map_or_else(Vec::new, |status| status.notifications.clone()),
     }

@@ -32,8 +32,8 @@ pub use notifications::{
 };
 pub use reboot::{RebootMethod, RebootSettings, VerifySettings};
 pub use schedule::{CUTOFF_AUTO, FREEZES_MAX, Freeze, Schedule, WINDOWS_MAX, Weekday, Window};
-pub use status::Forecast;
 pub use status::{BlockedBy, NodeCounts, RebootPolicyStatus, WindowSpan, WindowState};
+pub use status::{Forecast, RebootDurations};
 
 /// Which nodes are rebooted, when, and how many at once.
 /// The smallest useful policy is `spec: {nodeSelector: {}}`; every default is the safe choice.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::notifications::NotificationStatus;
+use crate::duration::Duration;
 
 /// What the policy is doing: counts and conditions, never one entry per node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -47,6 +48,11 @@ pub struct RebootPolicyStatus {
     // Written as null: a merge patch keeps what it does not name.
     #[serde(default)]
     pub forecast: Option<Forecast>,
+    /// How long this policy's reboots took, from the grant until the slot was free again; absent
+    /// until five are on record.
+    // Written as null: a merge patch keeps what it does not name.
+    #[serde(default)]
+    pub durations: Option<RebootDurations>,
     /// How the deliveries of each of `spec.notifications` stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -71,6 +77,15 @@ pub struct Forecast {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub never: i32,
+}
+
+/// How long reboots took. They are what forecasts and `schedule.cutoff: Auto` go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct RebootDurations {
+    /// Half of them took at most this long.
+    pub p50: Duration,
+    /// Nine of ten took at most this long.
+    pub p90: Duration,
 }
 
 /// Nodes of a policy by state.

@@ -78,6 +78,10 @@ pub(super) async fn grant(
         fence,
         "granted"
     );
+    let told = lease.status.as_ref().and_then(|it| it.expected.as_ref());
+    if let Some(told) = told {
+        ctx.metrics.reboot_starts(told, now);
+    }
     show(ctx, &written, now).await;
     Ok(Done::Applied)
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use slipway_api::{RebootLease, RebootPolicyStatus};
 use slipway_planner::forecast::{Durations, Forecast, forecast, mix};
 use slipway_planner::lint::{Finding, findings};
-use slipway_planner::{Plan, PolicyView, Snapshot, outlook};
+use slipway_planner::{Plan, PolicyView, Snapshot, breaker, outlook};
 
 use crate::apply::patch;
 
@@ -23,6 +23,7 @@ pub(super) struct Outlook {
     made: Option<(Timestamp, u64)>,
     forecast: Forecast,
     findings: BTreeMap<String, Vec<Finding>>,
+    durations: BTreeMap<String, Durations>,
 }
 
 impl Outlook {
@@ -43,13 +44,20 @@ impl Outlook {
             .policies
             .iter()
             .map(|policy| {
-                let assumed = Durations::assumed(&policy.spec);
+                let durations = Durations::of(snapshot, policy);
                 (
                     policy.name.clone(),
-                    findings(snapshot, policy, assumed, now),
+                    findings(snapshot, policy, durations, now),
                 )
             })
             .collect();
+        let ledger = snapshot.ledger.present();
+        let status = ledger.and_then(|ledger| ledger.status.as_ref());
+        let recorded = |policy: &PolicyView| {
+            let record = status.and_then(|status| breaker::record(status, &policy.uid));
+            Some((policy.name.clone(), Durations::recorded(record)?))
+        };
+        self.durations = snapshot.policies.iter().filter_map(recorded).collect();
         self.made = Some((now, marks));
     }
 
@@ -59,8 +67,11 @@ impl Outlook {
             .findings
             .get(&policy.name)
             .map_or(&[][..], Vec::as_slice);
-        let forecast = self.forecast.policies.get(&policy.name);
-        outlook::policy(status, policy.status.as_ref(), forecast, findings, now);
+        let ahead = (
+            self.forecast.policies.get(&policy.name),
+            self.durations.get(&policy.name).copied(),
+        );
+        outlook::policy(status, policy.status.as_ref(), ahead, findings, now);
     }
 
     /// The patch of a lease with what is expected of its node, on top of what else is written.
