@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::reason::Reason;
 use crate::snapshot::Gap;
 
-/// One of each, in the order of the enum. `planner/tests/reasons.rs` finds one that is missing.
+/// One of each, in the order of the enum. `planner/tests/tables/reasons.rs` finds one that is missing.
 pub fn reasons() -> Vec<Reason> {
     let until = Timestamp::from_second(1_795_557_600).unwrap_or_default();
     let since = until

@@ -40,10 +40,7 @@ const PLANS: &[Plan] = &[
         targets: &[
             ("crds", "slipway_api"),
             ("planner", "slipway_planner"),
-            ("planner", "plan"),
-            ("planner", "budget"),
-            ("planner", "failure"),
-            ("planner", "operations"),
+            ("planner", "tables"),
             ("planner", "properties"),
         ],
     },
@@ -252,10 +249,10 @@ mod tests {
 
     #[test]
     fn a_program_is_found_by_package_and_target() {
-        let line = r#"{"manifest_path":"/c/planner/Cargo.toml","target":{"name":"plan"},"executable":"/t/plan-1"}"#;
-        let found = program(line, Path::new("/c/planner"), "plan");
-        assert_eq!(found, Some(PathBuf::from("/t/plan-1")));
-        assert_eq!(program(line, Path::new("/c/tests"), "plan"), None);
+        let line = r#"{"manifest_path":"/c/planner/Cargo.toml","target":{"name":"tables"},"executable":"/t/tables-1"}"#;
+        let found = program(line, Path::new("/c/planner"), "tables");
+        assert_eq!(found, Some(PathBuf::from("/t/tables-1")));
+        assert_eq!(program(line, Path::new("/c/tests"), "tables"), None);
     }
 
     #[test]

@@ -1,31 +1,17 @@
 //! What people do to a single reboot: approve, request, hold, release.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::too_many_lines,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a panic fails the test, and a table of cases is long"
-)]
 
-mod world;
-
+use crate::look::code;
+use crate::world::World;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use slipway_api::Phase;
 use slipway_api::people::{Approval, Hold, Override, Release, Request};
 use slipway_planner::clear::{self, ClearVerdict};
 use slipway_planner::snapshot::{CordonState, Need};
 use slipway_planner::{Action, FreeBecause, Plan, Reason};
-use world::World;
 
 const ALL: &str = "{nodeSelector: {}, verify: {nodeReadyFor: 10s}}";
 const APPROVE: &str = "{nodeSelector: {}, mode: Approve, verify: {nodeReadyFor: 10s}}";
 const NIGHT: &str = "{nodeSelector: {}, verify: {nodeReadyFor: 10s}, schedule: {windows: [{start: '22:00', end: '05:00'}]}}";
-
-fn code(plan: &Plan, node: &str) -> &'static str {
-    plan.verdicts[node].reason.code()
-}
 
 fn world(spec: &str) -> World {
     World::new().policy("p", spec).nodes(&["a", "b", "c"])

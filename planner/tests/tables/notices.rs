@@ -1,19 +1,12 @@
 //! What there is to tell people, as rules.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a panic fails the test"
-)]
 
-mod world;
-
+use crate::world::World;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use slipway_api::policy::{Notification, NotificationEvent as Event, NotificationStatus};
 use slipway_api::{RebootLease, RebootPolicyStatus};
 use slipway_planner::Snapshot;
 use slipway_planner::notices::{Notice, NoticeId, is_for, recent, was_told};
-use world::World;
 
 const TELLS: &str =
     "{nodeSelector: {}, notifications: [{secretRef: {name: slack}, events: [Completed, Blocked]}]}";

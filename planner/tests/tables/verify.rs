@@ -1,20 +1,9 @@
 //! What has to hold after a reboot: the node Ready, its pods ready again, a query that agrees.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::too_many_lines,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a panic fails the test, and a table of cases is long"
-)]
 
-mod world;
-
+use crate::world::World;
 use slipway_api::{Phase, Workload};
 use slipway_planner::blockers::{Answer, Answered};
 use slipway_planner::{Plan, Reason};
-use world::World;
 
 const QUERY: &str = "promql: {url: 'http://prometheus', query: 'errors > 1'}";
 

@@ -1,17 +1,8 @@
 //! Policies that can be obeyed and would never get anything done.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails where something is missing"
-)]
-
-mod world;
-
+use crate::world::World;
 use slipway_planner::forecast::Durations;
 use slipway_planner::lint::findings;
-use world::World;
 
 fn codes(spec: &str, nodes: usize) -> Vec<&'static str> {
     let names: Vec<String> = (0..nodes).map(|number| format!("n{number}")).collect();

@@ -1,23 +1,12 @@
 //! What is written on Nodes: the soft taint, labels and annotations, and that each is taken away.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::too_many_lines,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a panic fails the test, and a table of cases is long"
-)]
-
-mod world;
 
 use std::collections::BTreeMap;
 
+use crate::world::World;
 use slipway_api::Phase;
 use slipway_planner::marks::{MARKS_MAX, Marks};
 use slipway_planner::snapshot::Gap;
 use slipway_planner::{Action, check};
-use world::World;
 
 const TAINTED: &str = "{nodeSelector: {}, verify: {nodeReadyFor: 10s}, cordon: {softTaint: true}}";
 const LABELLED: &str = "{nodeSelector: {}, verify: {nodeReadyFor: 10s}, nodeMetadata: {labelsWhileRebooting: {state: rebooting}, labelsAfter: {state: done}, annotate: true}}";

@@ -1,10 +1,5 @@
 //! The documentation of reasons is whole and current.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test fails where something is missing"
-)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

@@ -1,30 +1,16 @@
 //! What follows from reboots that fail: breaker, pauses, loop guard, and nodes that cannot be drained.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::too_many_lines,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a panic fails the test, and a table of cases is long"
-)]
 
-mod world;
-
+use crate::look::code;
+use crate::world::World;
 use slipway_api::Phase;
 use slipway_planner::breaker::State;
 use slipway_planner::{Action, Plan, Reason, budget};
-use world::World;
 
 const ALL: &str = "{nodeSelector: {}, verify: {nodeReadyFor: 10s}}";
 const HOUR: i64 = 3600;
 
 fn with(failure: &str) -> String {
     format!("{{nodeSelector: {{}}, verify: {{nodeReadyFor: 10s}}, failure: {failure}}}")
-}
-
-fn code(plan: &Plan, node: &str) -> &'static str {
-    plan.verdicts[node].reason.code()
 }
 
 fn waits_for(plan: &Plan, node: &str, code: &str) -> bool {

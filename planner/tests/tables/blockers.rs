@@ -1,22 +1,13 @@
 //! Blockers: what they stop, what they only delay, and when they are asked.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails where something is missing"
-)]
-
-mod world;
-
 use std::collections::BTreeMap;
 
+use crate::world::World;
 use jiff::SignedDuration;
 use slipway_api::Phase;
 use slipway_planner::blockers::{Answer, Answered};
 use slipway_planner::clear::{ClearVerdict, judge};
 use slipway_planner::{Action, Plan, Reason, check, plan, report};
-use world::World;
 
 const GATE: &str = "{nodeSelector: {}, blockers: [{name: gate, http: {url: 'http://gate'}}]}";
 const LENIENT: &str =

@@ -1,24 +1,15 @@
 //! What a forecast says of one fleet: a table row per rule. `forecast_truth.rs` holds it against what
 //! really happens.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails where something is missing"
-)]
-
-mod world;
-
 use std::collections::BTreeMap;
 
+use crate::world::World;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use slipway_api::ledger::RebootTime;
 use slipway_api::{Failure, Phase, PolicyRecord};
 use slipway_planner::blockers::{Answer, Answered};
 use slipway_planner::forecast::{Durations, Expected, Forecast, forecast};
-use world::World;
 
 fn minutes(p50: i64, p90: i64) -> Durations {
     Durations {
