@@ -80,7 +80,7 @@ impl Notice {
     pub(crate) fn policy(policy: &PolicyView, condition: &Condition) -> Self {
         // These are good when True.
         let bad = match condition.type_.as_str() {
-            "Ready" | "Notified" => condition.status != "True",
+            "Ready" | "Feasible" | "Notified" => condition.status != "True",
             "Progressing" => false,
             _ => condition.status == "True",
         };
@@ -236,22 +236,43 @@ mod tests {
         assert!(!Notice::node("n", "u", Phase::Draining, "Draining", "").warning);
     }
 
-    #[test]
-    fn a_breaker_that_opens_or_closes_is_told_by_name() {
-        let view: slipway_api::RebootPolicy = serde_json::from_value(serde_json::json!({
+    /// Reason of the notice of a condition, and whether it is a warning.
+    fn told(kind: &str, status: &str, reason: &str) -> (String, bool) {
+        let policy: slipway_api::RebootPolicy = serde_json::from_value(serde_json::json!({
             "apiVersion": "slipway.dev/v1alpha1", "kind": "RebootPolicy",
             "metadata": {"name": "p", "uid": "u"}, "spec": {"nodeSelector": {}},
         }))
         .unwrap();
-        let view = slipway_planner::objects::policy_view(&view);
-        let told = |status: &str, reason: &str| {
-            let condition = serde_json::from_value(serde_json::json!({
-                "type": "BreakerOpen", "status": status, "reason": reason, "message": "m",
-                "lastTransitionTime": "2026-11-24T12:00:00Z",
-            }));
-            let notice = Notice::policy(&view, &condition.unwrap());
-            (notice.reason, notice.warning)
-        };
+        let condition = serde_json::from_value(serde_json::json!({
+            "type": kind, "status": status, "reason": reason, "message": "m",
+            "lastTransitionTime": "2026-11-24T12:00:00Z",
+        }));
+        let view = slipway_planner::objects::policy_view(&policy);
+        let notice = Notice::policy(&view, &condition.unwrap());
+        (notice.reason, notice.warning)
+    }
+
+    #[test]
+    fn a_condition_is_a_warning_in_its_bad_state_only() {
+        let table = [
+            ("Ready", "False"),
+            ("Feasible", "False"),
+            ("Notified", "False"),
+            ("Degraded", "True"),
+            ("Conflict", "True"),
+            ("BreakerOpen", "True"),
+        ];
+        for (kind, bad) in table {
+            for status in ["True", "False"] {
+                assert_eq!(told(kind, status, "R").1, status == bad, "{kind}={status}");
+            }
+        }
+        assert!(!told("Progressing", "True", "R").1);
+    }
+
+    #[test]
+    fn a_breaker_that_opens_or_closes_is_told_by_name() {
+        let told = |status, reason| told("BreakerOpen", status, reason);
         assert_eq!(told("True", "Open"), ("BreakerOpen".to_owned(), true));
         assert_eq!(
             told("True", "HalfOpen"),
