@@ -1,5 +1,7 @@
 //! RebootLease: one per node, named like it; the conversation between operator and agent.
 
+mod begin;
+
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};

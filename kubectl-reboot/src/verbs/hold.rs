@@ -35,7 +35,7 @@ pub(crate) async fn hold(connection: &Connection, verb: &HoldVerb) -> Result<()>
 
 fn held(found: Option<&RebootLease>, node: &Target, hold: &Hold) -> Result<Step<RebootLease>> {
     let Some(lease) = found else {
-        let mut made = lease::new(node, clock::wall());
+        let mut made = RebootLease::begin(&node.name, &node.uid, None, clock::wall());
         made.spec.hold = Some(hold.clone());
         return Ok(Step::Create(Box::new(made)));
     };

@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, anyhow, bail};
-use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
-use slipway_api::{RebootLease, RebootLeaseSpec};
+use slipway_api::RebootLease;
 use slipway_client::call::bounded;
 
 use crate::arguments::write::{Nodes, Write};
@@ -149,31 +147,4 @@ fn of_this_node(lease: &RebootLease, node: &Target) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// A lease for a node that has none yet. Its Node owns it: it goes when the Node goes.
-pub(crate) fn new(node: &Target, requested_at: Timestamp) -> RebootLease {
-    let mut lease = RebootLease::new(
-        &node.name,
-        RebootLeaseSpec {
-            node_uid: node.uid.clone(),
-            policy: None,
-            requested_at: Time(requested_at),
-            grant: None,
-            clear: None,
-            revoke: None,
-            approved: None,
-            request: None,
-            hold: None,
-            release: None,
-        },
-    );
-    lease.metadata.owner_references = Some(vec![OwnerReference {
-        api_version: "v1".to_owned(),
-        kind: "Node".to_owned(),
-        name: node.name.clone(),
-        uid: node.uid.clone(),
-        ..OwnerReference::default()
-    }]);
-    lease
 }

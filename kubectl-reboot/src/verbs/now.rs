@@ -63,7 +63,7 @@ fn requested(
 ) -> Result<Step<RebootLease>> {
     let Some(lease) = found else {
         // Nothing asks for a reboot of this node: the lease begins with the request.
-        let mut made = lease::new(node, clock::wall());
+        let mut made = RebootLease::begin(&node.name, &node.uid, None, clock::wall());
         made.spec.request = Some(request.clone());
         return Ok(Step::Create(Box::new(made)));
     };

@@ -46,7 +46,8 @@ pub(super) async fn demand(ctx: &Context, slot: &Slot) -> Result<Done, CallError
                 fence = slot.fence,
                 "the lease was deleted"
             );
-            lease::post(ctx, &lease::new(&slot.node, &slot.node_uid, None, now)).await?
+            let made = RebootLease::begin(&slot.node, &slot.node_uid, None, now);
+            lease::post(ctx, &made).await?
         }
     };
     if !is_held(ctx, slot).await? {

@@ -1,10 +1,9 @@
 //! The life of a lease apart from its keys: made, pointed at its policy, closed, reopened.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::PostParams;
 use slipway_api::lease::PolicyReference;
-use slipway_api::{Phase, RebootLease, RebootLeaseSpec, Slot, names};
+use slipway_api::{Phase, RebootLease, Slot, names};
 use slipway_client::call::{CallError, bounded};
 use slipway_client::clock;
 use slipway_planner::{Reason, budget};
@@ -20,7 +19,8 @@ pub(super) async fn create(
     policy: Option<&PolicyReference>,
     requested_at: Timestamp,
 ) -> Result<Done, CallError> {
-    post(ctx, &new(node, node_uid, policy, requested_at)).await?;
+    let lease = RebootLease::begin(node, node_uid, policy.cloned(), requested_at);
+    post(ctx, &lease).await?;
     Ok(Done::Applied)
 }
 
@@ -30,38 +30,6 @@ pub(super) async fn post(ctx: &Context, lease: &RebootLease) -> Result<RebootLea
         ..PostParams::default()
     };
     bounded("make the lease", ctx.leases().create(&params, lease)).await
-}
-
-/// A lease as it begins. Its Node owns it: it goes when the Node goes.
-pub(super) fn new(
-    node: &str,
-    node_uid: &str,
-    policy: Option<&PolicyReference>,
-    requested_at: Timestamp,
-) -> RebootLease {
-    let mut lease = RebootLease::new(
-        node,
-        RebootLeaseSpec {
-            node_uid: node_uid.to_owned(),
-            policy: policy.cloned(),
-            requested_at: Time(requested_at),
-            grant: None,
-            clear: None,
-            revoke: None,
-            approved: None,
-            request: None,
-            hold: None,
-            release: None,
-        },
-    );
-    lease.metadata.owner_references = Some(vec![OwnerReference {
-        api_version: "v1".to_owned(),
-        kind: "Node".to_owned(),
-        name: node.to_owned(),
-        uid: node_uid.to_owned(),
-        ..OwnerReference::default()
-    }]);
-    lease
 }
 
 /// Notes which policy governs the node.
@@ -175,18 +143,6 @@ mod tests {
             "metadata": {"name": "n", "uid": "l"}, "spec": all, "status": status,
         }))
         .unwrap()
-    }
-
-    #[test]
-    fn a_lease_begins_without_a_grant_and_is_owned_by_its_node() {
-        let lease = new("n", "u", None, "2026-11-24T11:00:00Z".parse().unwrap());
-        assert!(lease.spec.grant.is_none() && lease.status.is_none());
-        let owners = lease.metadata.owner_references.unwrap();
-        assert_eq!(
-            (owners[0].kind.as_str(), owners[0].uid.as_str()),
-            ("Node", "u")
-        );
-        assert_eq!(owners[0].api_version, "v1");
     }
 
     #[test]

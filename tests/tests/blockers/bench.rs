@@ -1,18 +1,15 @@
 //! The operator's asker by itself, with Secrets and pods of an in-memory API server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
-use kube::api::PostParams;
 use slipway_api::{RebootPolicySpec, names, validate_policy};
 use slipway_client::clock;
 use slipway_lab::fake_api::FakeApi;
+use slipway_lab::secrets::make_secret;
 use slipway_lab::wait::wait_until;
 use slipway_operator::blockers::{AllowedUrl, Asker, Blockers};
 use slipway_operator::metrics::Metrics;
@@ -69,18 +66,7 @@ impl Bench {
 
     /// Makes a Secret in the operator's namespace.
     pub(crate) async fn secret(&self, name: &str, entries: &[(&str, &str)]) -> Result<()> {
-        let data: BTreeMap<String, ByteString> = entries
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())))
-            .collect();
-        let mut secret = Secret {
-            data: Some(data),
-            ..Secret::default()
-        };
-        secret.metadata.name = Some(name.to_owned());
-        let secrets: Api<Secret> = Api::namespaced(self.api.client("admin"), names::NAMESPACE);
-        secrets.create(&PostParams::default(), &secret).await?;
-        Ok(())
+        make_secret(self.api.client("admin"), name, entries).await
     }
 
     /// Asks a blocker, written as its kind in YAML, once; also tells how long that took.

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -17,6 +15,7 @@ use slipway_api::policy::NotificationStatus;
 use slipway_api::{RebootLease, RebootPolicy, RebootPolicyStatus, names};
 use slipway_client::clock;
 use slipway_lab::fake_api::FakeApi;
+use slipway_lab::secrets::make_secret;
 use slipway_lab::wait::wait_until;
 use slipway_operator::metrics::Metrics;
 use slipway_operator::notify::{Dispatcher, Notifier, Services};
@@ -92,18 +91,7 @@ impl Bench {
 
     /// Makes a Secret in the operator's namespace.
     pub(crate) async fn secret(&self, name: &str, entries: &[(&str, &str)]) -> Result<()> {
-        let data: BTreeMap<String, ByteString> = entries
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())))
-            .collect();
-        let mut secret = Secret {
-            data: Some(data),
-            ..Secret::default()
-        };
-        secret.metadata.name = Some(name.to_owned());
-        let secrets: Api<Secret> = Api::namespaced(self.api.client("admin"), names::NAMESPACE);
-        secrets.create(&PostParams::default(), &secret).await?;
-        Ok(())
+        make_secret(self.api.client("admin"), name, entries).await
     }
 
     /// Replaces the policy's notifications.
