@@ -28,8 +28,8 @@ const TICK: Duration = Duration::from_secs(1);
 const TROUBLE: (u64, u64) = (25 * 60, 40 * 60);
 /// How long it may take after that until every need is met: pauses after failures grow to hours.
 const RECOVERY: Duration = Duration::from_hours(6);
-/// How long nothing may be written once everything has come to rest: longer than one resync.
-const REST: Duration = Duration::from_mins(12);
+/// How long nothing may be written once everything has come to rest: longer than two resyncs.
+const REST: Duration = Duration::from_mins(30);
 /// The same in every twentieth seed: ten resyncs (S12).
 const LONG_REST: Duration = Duration::from_mins(105);
 /// How long everything must be calm before that counts as rest.

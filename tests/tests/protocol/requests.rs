@@ -5,6 +5,7 @@
 //! three faults; `tests/nightly.rs` has the others.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use http::Method;
@@ -15,6 +16,9 @@ use slipway_lab::fault_proxy::{Fault, FaultProxy, Rule, RuleId};
 use slipway_lab::wait::wait_until;
 
 use crate::world::{BOUND, World};
+
+/// Twelve nodes reboot at once, and each waits for an answer that never comes.
+const ROUND_BOUND: Duration = Duration::from_mins(3);
 
 const POLICY: &str = r#"
 apiVersion: slipway.dev/v1alpha1
@@ -176,21 +180,25 @@ async fn wait_for_pod(world: &World, node: &str) -> Result<()> {
 /// Waits until every node has rebooted once more: one look at all of them at a time, since twelve
 /// that look on their own would be the server's main work.
 async fn wait_completed(world: &World, number: usize) -> Result<()> {
-    wait_until(&format!("reboot {number} of every node"), BOUND, || async {
-        let leases = world.leases().list(&ListParams::default()).await?.items;
-        let phases: BTreeMap<_, _> = leases
-            .iter()
-            .map(|lease| (lease.name_any(), lease.phase()))
-            .collect();
-        for node in world.cluster.node_names() {
-            let (boots, phase) = (world.boots_since_start(&node)?, phases.get(&node));
-            ensure!(
-                boots >= number && phase == Some(&Phase::Completed),
-                "{node} was booted {boots} times and is {phase:?}"
-            );
-        }
-        Ok(Some(()))
-    })
+    wait_until(
+        &format!("reboot {number} of every node"),
+        ROUND_BOUND,
+        || async {
+            let leases = world.leases().list(&ListParams::default()).await?.items;
+            let phases: BTreeMap<_, _> = leases
+                .iter()
+                .map(|lease| (lease.name_any(), lease.phase()))
+                .collect();
+            for node in world.cluster.node_names() {
+                let (boots, phase) = (world.boots_since_start(&node)?, phases.get(&node));
+                ensure!(
+                    boots >= number && phase == Some(&Phase::Completed),
+                    "{node} was booted {boots} times and is {phase:?}"
+                );
+            }
+            Ok(Some(()))
+        },
+    )
     .await
 }
 

@@ -14,7 +14,7 @@ use slipway_lab::simulated::{RebootBehaviour, SimulatedCluster, SimulatedOptions
 use slipway_lab::wait::wait_until;
 
 /// How long anything that is not held up may take on two busy cores.
-pub(crate) const BOUND: Duration = Duration::from_mins(3);
+pub(crate) const BOUND: Duration = Duration::from_secs(90);
 /// How long an edit of a policy may take to act.
 pub(crate) const EDIT_BOUND: Duration = Duration::from_secs(2);
 
