@@ -29,9 +29,6 @@ pub(crate) struct Options {
     /// Seeds of the simulation for each mutant.
     #[arg(long, default_value_t = 300)]
     seeds: u64,
-    /// The profile to build with: `dev` is built sooner and runs slower.
-    #[arg(long, default_value = "simulation")]
-    profile: String,
     /// Lists the bank and ends.
     #[arg(long)]
     list: bool,
@@ -44,7 +41,6 @@ impl Options {
             only: Vec::new(),
             layers: Vec::new(),
             seeds: 300,
-            profile: "simulation".to_owned(),
             list: false,
         }
     }
@@ -71,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         tree::prepare(&all)
     })?;
     let layers = step("building the layers", || {
-        layers::build(&copy, &layers, &options.profile)
+        layers::build(&copy, &layers)
     })?;
     step("the protocol itself, with no mutant", || {
         for layer in &layers {

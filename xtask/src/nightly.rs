@@ -78,27 +78,27 @@ fn of_today(seeds: u64) -> Result<u64> {
     Ok(days.saturating_mul(seeds))
 }
 
-/// Seeds of the simulation, optimised.
+/// Seeds of the simulation.
 pub(crate) fn simulation(first: u64, seeds: u64) -> Command {
-    let mut command = optimised("simulation");
+    let mut command = lab_test("simulation");
     command
         .env("SLIPWAY_FIRST", first.to_string())
         .env("SLIPWAY_SEEDS", seeds.to_string());
     command
 }
 
-/// The crash sweep, optimised: single crashes, or every n-th pair.
+/// The crash sweep: single crashes, or every n-th pair.
 pub(crate) fn crash_sweep(pairs_every: Option<u64>) -> Command {
-    let mut command = optimised("crash_sweep");
+    let mut command = lab_test("crash_sweep");
     if let Some(every) = pairs_every {
         command.env("SLIPWAY_PAIRS_EVERY", every.to_string());
     }
     command
 }
 
-fn optimised(test: &str) -> Command {
+fn lab_test(test: &str) -> Command {
     let mut command = cargo("test");
-    command.args(["--locked", "--profile", "simulation", "--workspace"]);
+    command.args(["--locked", "--workspace"]);
     command.args(["--test", test, "--", "--nocapture"]);
     command
 }

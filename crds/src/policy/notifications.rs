@@ -97,14 +97,6 @@ impl NotificationEvent {
             Self::BreakerOpen => "BreakerOpen",
         }
     }
-
-    /// True for what is about one node, and not about the policy as a whole.
-    pub const fn is_of_a_node(self) -> bool {
-        match self {
-            Self::Draining | Self::Rebooting | Self::Completed | Self::Failed => true,
-            Self::Blocked | Self::BreakerOpen => false,
-        }
-    }
 }
 
 impl fmt::Display for NotificationEvent {

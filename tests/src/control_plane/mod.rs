@@ -107,12 +107,6 @@ impl ControlPlane {
         self.client(&Identity::Certificate(&credential)).await
     }
 
-    /// Writes a kubeconfig that names a file with a token, as a pod has one.
-    pub fn token_kubeconfig(&self, token_file: &Path) -> Result<PathBuf> {
-        let name = token_file.to_string_lossy();
-        self.write_kubeconfig(&name, &self.url(), &Identity::TokenFile(token_file))
-    }
-
     /// A client that shows a token.
     pub async fn client_with_token(&self, token: &str) -> Result<Client> {
         self.client(&Identity::Token(token)).await
@@ -228,20 +222,6 @@ impl ControlPlane {
             server.terminate(STOP_BOUND).await?;
         }
         Ok(())
-    }
-
-    /// The process ids of all running servers.
-    pub fn pids(&self) -> Vec<u32> {
-        [
-            &self.etcd,
-            &self.api_server,
-            &self.controller_manager,
-            &self.scheduler,
-        ]
-        .into_iter()
-        .flatten()
-        .map(Process::pid)
-        .collect()
     }
 
     fn running_api_server(&mut self) -> Result<&mut Process> {

@@ -39,11 +39,6 @@ impl Call {
             && self.subresource.is_empty()
     }
 
-    /// True when it may change something.
-    pub fn is_write(&self) -> bool {
-        self.method != Method::GET
-    }
-
     /// A parameter of the query; empty when it is not there.
     pub fn param(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)

@@ -121,11 +121,6 @@ impl Machine {
         &self.console
     }
 
-    /// The file of the machine's events, for people.
-    pub fn events_log(&self) -> &Path {
-        &self.events
-    }
-
     /// The machine's directory on this computer; what it holds below names of the caller's own
     /// can be shown to the machine with a [`Bind`].
     pub fn directory(&self) -> &Path {

@@ -46,11 +46,6 @@ impl SimulatedCluster {
         Ok(self.machine(node)?.boots())
     }
 
-    /// How often a host was asked to reboot.
-    pub fn reboot_calls(&self, node: &str) -> Result<usize> {
-        self.machine(node)?.host().calls()
-    }
-
     /// Whether a machine runs.
     pub fn power(&self, node: &str) -> Result<Power> {
         Ok(self.machine(node)?.power())

@@ -94,13 +94,13 @@ pub(crate) fn choose(names: &[String]) -> Result<Vec<&'static str>> {
 }
 
 /// Builds layers in the copy.
-pub(crate) fn build(copy: &Path, names: &[&str], profile: &str) -> Result<Vec<Layer>> {
+pub(crate) fn build(copy: &Path, names: &[&str]) -> Result<Vec<Layer>> {
     let plans: Vec<&'static Plan> = PLANS
         .iter()
         .filter(|plan| names.contains(&plan.name))
         .collect();
     let mut command = cargo_in(copy, "test");
-    command.args(["--locked", "--no-run", "--quiet", "--profile", profile]);
+    command.args(["--locked", "--no-run", "--quiet"]);
     command.args(["--message-format", "json", "--workspace"]);
     let targets: Vec<&str> = plans
         .iter()
