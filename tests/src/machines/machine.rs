@@ -34,7 +34,6 @@ pub struct Machine {
     name: String,
     number: u8,
     console: PathBuf,
-    events: PathBuf,
     // The order of drops: the machine before its disk.
     keeper: Keeper,
     disk: Disk,
@@ -88,14 +87,13 @@ impl Machine {
             arguments: arguments(&name, &options.kind, &binds),
             directory,
             console: console.clone(),
-            events: events.clone(),
+            events,
         };
         Ok(Self {
             keeper: Keeper::new(plan)?,
             name,
             number,
             console,
-            events,
             disk,
             _lab: Arc::clone(lab),
         })
