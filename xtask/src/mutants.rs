@@ -66,9 +66,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let copy = step("copying the tree with every mutant in it", || {
         tree::prepare(&all)
     })?;
-    let layers = step("building the layers", || {
-        layers::build(&copy, &layers)
-    })?;
+    let layers = step("building the layers", || layers::build(&copy, &layers))?;
     step("the protocol itself, with no mutant", || {
         for layer in &layers {
             if let Verdict::Killed(by) = layer.run("", options.seeds)? {
