@@ -9,6 +9,7 @@ use std::time::Duration;
 use kube::Client;
 use slipway_client::connect::{ConnectError, ConnectOptions, client};
 use slipway_client::serve::serve;
+use slipway_client::simulate;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -119,8 +120,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         refused: Vec::new(),
         failures: 0,
     };
-    let mut passes = tokio::spawn(driver.run(passes_stopped));
-    let mut election = tokio::spawn(candidate.run(election_stopped));
+    let mut passes = tokio::spawn(simulate::task(driver.run(passes_stopped)));
+    let mut election = tokio::spawn(simulate::task(candidate.run(election_stopped)));
     wait(&mut tasks, &mut passes, &mut election).await?;
 
     tracing::info!("ending");
@@ -194,7 +195,13 @@ pub(crate) async fn told(stop: &mut watch::Receiver<bool>) {
 }
 
 /// A task that says what it was when it ends.
-pub(crate) async fn named(what: &'static str, task: impl Future<Output = ()>) -> &'static str {
-    task.await;
-    what
+pub(crate) fn named(
+    what: &'static str,
+    task: impl Future<Output = ()>,
+) -> impl Future<Output = &'static str> {
+    let task = simulate::task(task);
+    async move {
+        task.await;
+        what
+    }
 }

@@ -21,6 +21,7 @@ pub mod machines;
 pub mod plugin;
 pub mod process;
 pub mod prometheus;
+pub mod recording;
 pub mod secrets;
 pub mod simulated;
 pub mod wait;

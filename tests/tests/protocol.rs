@@ -1,6 +1,8 @@
 //! The operator and the agents together, as real processes on a real API server, with simulated
 //! nodes: policies are edited, programs are killed, frozen and cut off, people interfere.
 
+#[path = "protocol/behind.rs"]
+mod behind;
 #[path = "protocol/crashes.rs"]
 mod crashes;
 #[path = "protocol/drains.rs"]
@@ -19,6 +21,9 @@ mod marks;
 mod operations;
 #[path = "protocol/people.rs"]
 mod people;
+#[allow(dead_code, reason = "what takes minutes is for the suite nightly")]
+#[path = "protocol/planes.rs"]
+mod planes;
 #[path = "protocol/policies.rs"]
 mod policies;
 #[path = "protocol/requests.rs"]

@@ -7,6 +7,7 @@
 mod bank;
 mod layers;
 mod tree;
+mod verdicts;
 
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::cache;
 use crate::command::step;
 use bank::Mutant;
 use layers::{Layer, Verdict};
+use verdicts::Verdicts;
 
 /// What is asked for.
 #[derive(clap::Args)]
@@ -29,6 +31,12 @@ pub(crate) struct Options {
     /// Seeds of the simulation for each mutant.
     #[arg(long, default_value_t = 300)]
     seeds: u64,
+    /// Only mutants that no recorded run has killed as they are now.
+    #[arg(long)]
+    open: bool,
+    /// Keeps what becomes of each in tests/mutants/verdicts.tsv and docs/mutants.md.
+    #[arg(long)]
+    record: bool,
     /// Lists the bank and ends.
     #[arg(long)]
     list: bool,
@@ -41,6 +49,8 @@ impl Options {
             only: Vec::new(),
             layers: Vec::new(),
             seeds: 300,
+            open: false,
+            record: false,
             list: false,
         }
     }
@@ -48,13 +58,20 @@ impl Options {
 
 /// Tries mutants; fails where one survives.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let all = bank::read(&cache::root().join("tests/mutants"))?;
+    let root = cache::root();
+    let all = bank::read(&root.join("tests/mutants"))?;
+    let mut verdicts = Verdicts::read(&root);
     let chosen: Vec<&Mutant> = all
         .iter()
         .filter(|mutant| {
             options.only.is_empty() || options.only.iter().any(|name| mutant.name.contains(name))
         })
+        .filter(|mutant| !options.open || !verdicts.is_killed(mutant))
         .collect();
+    if options.record {
+        // Also where no mutant is left to try: the bank may have changed.
+        verdicts.write(&root, &all)?;
+    }
     ensure!(!chosen.is_empty(), "no mutant has such a name");
     if options.list {
         for mutant in chosen {
@@ -77,8 +94,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     })?;
     let mut survivors = Vec::new();
     for mutant in &chosen {
-        if !try_one(mutant, &layers, options.seeds)? {
+        let killed = try_one(mutant, &layers, options.seeds)?;
+        if killed.is_none() {
             survivors.push(mutant.name.as_str());
+        }
+        if options.record {
+            let tried: Vec<&str> = layers.iter().map(Layer::name).collect();
+            let by = killed.as_ref().map(|(layer, by)| (*layer, by.as_str()));
+            verdicts.note(mutant, by, &tried.join(", "));
+            // After each one: a run of hours may be ended at any time.
+            verdicts.write(&root, &all)?;
         }
     }
     println!(
@@ -91,8 +116,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// True when a layer noticed.
-fn try_one(mutant: &Mutant, layers: &[Layer], seeds: u64) -> Result<bool> {
+/// The layer that noticed, and what in it.
+fn try_one(
+    mutant: &Mutant,
+    layers: &[Layer],
+    seeds: u64,
+) -> Result<Option<(&'static str, String)>> {
     let begun = Instant::now();
     let mut noticed = None;
     for layer in layers.iter().filter(|layer| layer.sees(mutant)) {
@@ -102,11 +131,11 @@ fn try_one(mutant: &Mutant, layers: &[Layer], seeds: u64) -> Result<bool> {
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let is_noticed = noticed.is_some();
-    let (layer, by) = noticed.unwrap_or_else(|| ("SURVIVED", mutant.rule.clone()));
+    let survived = ("SURVIVED", mutant.rule.clone());
+    let (layer, by) = noticed.as_ref().unwrap_or(&survived);
     println!(
         "{:<34} {:<4} {layer:<10} {seconds:>6.1} s  {by}",
         mutant.name, mutant.breaks
     );
-    Ok(is_noticed)
+    Ok(noticed)
 }

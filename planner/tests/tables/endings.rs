@@ -2,7 +2,8 @@
 
 use jiff::SignedDuration;
 use slipway_api::Phase;
-use slipway_planner::snapshot::Need;
+use slipway_api::lease::CordonRecord;
+use slipway_planner::snapshot::{CordonState, Need};
 
 use crate::look::{EVERYTHING, code, in_phase};
 use crate::world::World;
@@ -48,6 +49,27 @@ fn the_node_has_to_be_ready_for_as_long_as_the_policy_says() {
     world.settle();
     assert_eq!(world.phase("a"), Some(Phase::Completed));
     assert!(world.slots().is_empty());
+}
+
+#[test]
+fn s9_a_reboot_does_not_end_while_the_node_carries_our_cordon() {
+    for cordon in [ours(1), CordonState::Unreadable] {
+        let mut world = in_phase(Phase::Rebooted);
+        world.node_mut("a").cordon = cordon;
+        world.wait(3600);
+        world.settle();
+        assert_eq!(world.phase("a"), Some(Phase::Rebooted));
+        world.node_mut("a").cordon = CordonState::Absent;
+        world.settle();
+        assert_eq!(world.phase("a"), Some(Phase::Completed));
+    }
+}
+
+fn ours(fence: i64) -> CordonState {
+    CordonState::Ours(CordonRecord {
+        fence,
+        unschedulable_before: false,
+    })
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use slipway_api::Phase;
 use slipway_planner::snapshot::{CordonState, Gap, LedgerState};
-use slipway_planner::{Action, FreeBecause, Reason};
+use slipway_planner::{Action, FreeBecause, Reason, budget};
 
-use crate::look::{EVERYTHING, code, in_phase, revoked};
+use crate::look::{EVERYTHING, code, grants, in_phase, revoked};
 use crate::world::World;
 
 #[test]
@@ -170,4 +170,56 @@ fn an_unknown_ledger_concludes_nothing() {
     let mut world = in_phase(Phase::Draining);
     world.snapshot.ledger = LedgerState::Unknown;
     assert!(world.plan().actions.is_empty());
+}
+
+#[test]
+fn g4_the_end_of_an_earlier_reboot_frees_its_own_slot_and_no_later_one() {
+    let mut world = in_phase(Phase::Draining);
+    let ledger = world.ledger_mut();
+    let slots = &mut ledger.status.as_mut().unwrap().slots;
+    let earlier = slots[0].clone();
+    let mut later = earlier.clone();
+    later.fence += 1;
+    let mut of_new_node = earlier.clone();
+    of_new_node.node_uid = "made-anew".into();
+    slots.extend([later.clone(), of_new_node.clone()]);
+    let freed = budget::free(ledger, &earlier).unwrap();
+    assert_eq!(freed.slots, [later, of_new_node]);
+    ledger.status = Some(freed);
+    assert!(budget::free(ledger, &earlier).is_none(), "freed twice");
+}
+
+#[test]
+fn s1d_a_node_that_holds_a_slot_gets_no_second_one_whatever_the_budget() {
+    let wide = "{nodeSelector: {}, budget: {maxUnavailable: 3}}";
+    let mut world = World::new()
+        .policy("p", wide)
+        .nodes(&["a", "b", "c"])
+        .need(&["a"]);
+    let (mut before, mut plan) = (world.clone(), world.pass());
+    for _ in 0..5 {
+        if grants(&plan).is_empty() {
+            (before, plan) = (world.clone(), world.pass());
+        }
+    }
+    let world = before;
+    let request = plan.actions.iter().find_map(|action| match action {
+        Action::Grant(request) => Some(request.clone()),
+        _ => None,
+    });
+    let request = request.unwrap_or_else(|| panic!("{plan:#?}"));
+    let limits = budget::limits(&world.snapshot, &world.snapshot.policies[0]);
+    let mut ledger = world.snapshot.ledger.present().unwrap().clone();
+    let (status, _) = budget::append(&ledger, &request, &limits, world.now).unwrap();
+    ledger.status = Some(status);
+    let refused = budget::append(&ledger, &request, &limits, world.now);
+    assert!(matches!(refused, Err(Reason::SlotHeld)), "{refused:?}");
+    // Nor does another Node of that name, nor this Node under another name.
+    for (node, uid) in [("a", "made-anew"), ("renamed", request.node_uid.as_str())] {
+        let mut other = request.clone();
+        other.node = node.into();
+        other.node_uid = uid.into();
+        let refused = budget::append(&ledger, &other, &limits, world.now);
+        assert!(matches!(refused, Err(Reason::SlotHeld)), "{refused:?}");
+    }
 }

@@ -16,11 +16,15 @@ use kube::Client;
 use tempfile::TempDir;
 
 pub mod apply;
+mod audit;
 pub mod certificates;
+mod etcd;
 mod issuer;
 mod kubeconfig;
+mod link;
 mod options;
 pub(crate) mod ports;
+mod second;
 mod servers;
 mod startup;
 mod tokens;
@@ -35,6 +39,7 @@ use crate::process::Process;
 use certificates::Authority;
 use kubeconfig::Identity;
 use ports::Ports;
+use second::Second;
 use servers::Files;
 use startup::is_port_collision;
 
@@ -50,6 +55,7 @@ pub struct ControlPlane {
     // The order of drops: every server before the directories.
     scheduler: Option<Process>,
     controller_manager: Option<Process>,
+    second: Option<Second>,
     api_server: Option<Process>,
     etcd: Option<Process>,
     options: ControlPlaneOptions,
@@ -218,6 +224,8 @@ impl ControlPlane {
             self.api_server.take(),
             self.etcd.take(),
         ];
+        // Killed: with its link frozen it would hang.
+        drop(self.second.take());
         for mut server in servers.into_iter().flatten() {
             server.terminate(STOP_BOUND).await?;
         }

@@ -19,6 +19,8 @@ pub struct ControlPlaneOptions {
     pub extra_names: Vec<String>,
     /// Feature gates of all servers, such as `ConstrainedImpersonation=false` for an older API.
     pub feature_gates: BTreeMap<String, bool>,
+    /// Whether the API servers log who writes what, for `ControlPlane::audit_logs`.
+    pub audit: bool,
     /// Further flags of the API server, each as `--name=value`.
     pub api_server_flags: Vec<String>,
     /// Further flags of the controller manager.
@@ -42,6 +44,7 @@ impl Default for ControlPlaneOptions {
             api_server_port: None,
             extra_names: Vec::new(),
             feature_gates: BTreeMap::new(),
+            audit: false,
             api_server_flags: Vec::new(),
             controller_manager_flags: Vec::new(),
             controller_manager: true,

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::audit;
 use super::options::ControlPlaneOptions;
 use super::ports::Ports;
 use crate::cache;
@@ -25,6 +26,7 @@ pub(super) struct Files {
     pub(super) kubelet_key: PathBuf,
     pub(super) service_account_key: PathBuf,
     pub(super) service_account_public_key: PathBuf,
+    pub(super) audit_policy: PathBuf,
     pub(super) admin_kubeconfig: PathBuf,
     pub(super) controller_manager_kubeconfig: PathBuf,
     pub(super) scheduler_kubeconfig: PathBuf,
@@ -40,6 +42,7 @@ impl Files {
             kubelet_key: directory.join("kubelet-client.key"),
             service_account_key: directory.join("sa.key"),
             service_account_public_key: directory.join("sa.pub"),
+            audit_policy: directory.join("audit-policy.yaml"),
             admin_kubeconfig: directory.join("admin.kubeconfig"),
             controller_manager_kubeconfig: directory.join("controller-manager.kubeconfig"),
             scheduler_kubeconfig: directory.join("scheduler.kubeconfig"),
@@ -121,6 +124,11 @@ pub(super) fn api_server(
     flag(c, "enable-admission-plugins", "NodeRestriction");
     flag(c, "allow-privileged", "true");
     flag(c, "profiling", "false");
+    if options.audit {
+        let log = audit::log_name(ports.api_server);
+        flag(c, "audit-policy-file", &files.audit_policy);
+        flag(c, "audit-log-path", files.audit_policy.with_file_name(log));
+    }
     c.args(options.feature_gates_flag());
     c.args(&options.api_server_flags);
     Ok(command)

@@ -12,19 +12,19 @@ use kube::{Api, Client};
 use std::process::Command;
 use tempfile::TempDir;
 
-use super::ControlPlane;
 use super::certificates::{Authority, service_account_keys};
 use super::kubeconfig::{self, Identity, write_private};
 use super::options::ControlPlaneOptions;
 use super::ports::Ports;
 use super::servers::{self, Files};
+use super::{ControlPlane, audit};
 use crate::process::Process;
 use crate::wait::wait_until;
 
 /// How long etcd may take; a fraction of a second on an idle machine.
 const ETCD_BOUND: Duration = Duration::from_secs(30);
 /// How long the API server may take; 3 s on an idle machine.
-const READY_BOUND: Duration = Duration::from_mins(1);
+pub(super) const READY_BOUND: Duration = Duration::from_mins(1);
 /// How long one look at the API server may take.
 const PROBE_BOUND: Duration = Duration::from_secs(2);
 /// A file system in memory, for etcd.
@@ -67,12 +67,14 @@ impl ControlPlane {
             (&files.kubelet_key, &kubelet_client.key),
             (&files.service_account_key, &private),
             (&files.service_account_public_key, &public),
+            (&files.audit_policy, &audit::POLICY.to_owned()),
         ] {
             write_private(path, content)?;
         }
         Ok(Self {
             scheduler: None,
             controller_manager: None,
+            second: None,
             api_server: None,
             etcd: None,
             ports: Ports::pick(options.api_server_port)?,
@@ -242,7 +244,7 @@ pub(super) fn is_port_collision(error: &anyhow::Error) -> bool {
     format!("{error:#}").contains("address already in use")
 }
 
-async fn readyz(client: &Client) -> Result<()> {
+pub(super) async fn readyz(client: &Client) -> Result<()> {
     let request = Request::new("").get("readyz", &GetParams::default())?;
     tokio::time::timeout(PROBE_BOUND, client.request_text(request)).await??;
     Ok(())

@@ -96,8 +96,8 @@ pub trait Network: Send + Sync {
         1
     }
 
-    /// How long a watch stands still before it shows the event.
-    fn event_delay(&self, _event: &store::Event) -> Duration {
+    /// How long the watch that this call has opened stands still before it shows the event.
+    fn event_delay(&self, _call: &Call, _event: &store::Event) -> Duration {
         Duration::ZERO
     }
 

@@ -145,10 +145,9 @@ impl Watch {
             .as_ref()
             .map_or(1, |faults| faults.event_copies(event));
         self.queue.extend((0..times).map(|_| line.clone()));
-        let delay = self
-            .faults
-            .as_ref()
-            .map_or(Duration::ZERO, |faults| faults.event_delay(event));
+        let delay = self.faults.as_ref().map_or(Duration::ZERO, |faults| {
+            faults.event_delay(&self.call, event)
+        });
         if !delay.is_zero() {
             self.stalled = Some(Instant::now() + delay);
         }

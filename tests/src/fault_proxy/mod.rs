@@ -1,13 +1,15 @@
 //! A server between our programs and a real API server that loses, delays, repeats and garbles.
 //!
 //! Owns a listener with a certificate of the control plane's authority, and the rules that say which
-//! request meets which fault. What no rule matches is passed on unchanged, watches included.
+//! request meets which fault. What no rule matches is passed on unchanged, watches included, to the
+//! API server that it is led to.
 //! Never makes an answer of its own but those that a rule asks for.
 //! Called by the suite of faults; the simulated kubelet gives pods its address.
 
 mod rule;
 mod serve;
 mod tls;
+mod way;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,11 +21,13 @@ use tokio::task::JoinHandle;
 use crate::control_plane::certificates::Authority;
 use rule::Rules;
 pub use rule::{Fault, Rule};
+use way::Way;
 
 /// A running proxy; dropping it ends it with its connections.
 pub struct FaultProxy {
     address: SocketAddr,
     rules: Arc<Mutex<Rules>>,
+    way: Arc<Way>,
     task: JoinHandle<()>,
 }
 
@@ -40,10 +44,13 @@ impl FaultProxy {
             .context("failed to listen for the fault proxy")?;
         let address = listener.local_addr()?;
         let rules = Arc::new(Mutex::new(Rules::default()));
-        let task = tokio::spawn(serve::accept(listener, tls, upstream, Arc::clone(&rules)));
+        let way = Arc::new(Way::new(upstream));
+        let passage = (Arc::clone(&rules), Arc::clone(&way));
+        let task = tokio::spawn(serve::accept(listener, tls, passage));
         Ok(Self {
             address,
             rules,
+            way,
             task,
         })
     }
@@ -66,6 +73,22 @@ impl FaultProxy {
     /// Ends every rule; faults under way go on.
     pub fn clear(&self) -> Result<()> {
         self.with(Rules::clear)
+    }
+
+    /// From the next request on, watches go to one API server and everything else to another, each a
+    /// port of loopback: as where a balancer stands before them.
+    pub fn lead(&self, requests: u16, watches: u16) {
+        self.way.lead(requests, watches);
+    }
+
+    /// Ends every connection without a word; clients make new ones.
+    pub fn cut(&self) {
+        self.way.cut();
+    }
+
+    /// Path and query of every watch that a server has told that its history is gone (410).
+    pub fn gone(&self) -> Vec<String> {
+        self.way.gone()
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Rules) -> T) -> Result<T> {

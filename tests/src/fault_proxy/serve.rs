@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::rule::{Fault, Rules};
 use super::tls::Tls;
+use super::way::Way;
 
 /// An answer, either streamed from the API server or made here.
 type Body = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -29,8 +30,7 @@ const FOR_EVER: Duration = Duration::from_hours(1);
 pub(super) async fn accept(
     listener: TcpListener,
     tls: Tls,
-    upstream: u16,
-    rules: Arc<Mutex<Rules>>,
+    (rules, way): (Arc<Mutex<Rules>>, Arc<Way>),
 ) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -39,12 +39,18 @@ pub(super) async fn accept(
         };
         let passage = Passage {
             tls: tls.clone(),
-            upstream,
             rules: Arc::clone(&rules),
+            way: Arc::clone(&way),
             socket: Arc::new(socket),
         };
-        // How a connection ends is what is tested: its client notices.
-        connections.spawn(async move { drop(passage.serve(stream).await) });
+        let cut = way.until_cut();
+        connections.spawn(async move {
+            tokio::select! {
+                // How a connection ends is what is tested: its client notices.
+                served = passage.serve(stream) => drop(served),
+                () = cut => {}
+            }
+        });
         while connections.try_join_next().is_some() {}
     }
 }
@@ -58,8 +64,8 @@ fn second_handle(stream: &TcpStream) -> Result<TcpStream> {
 #[derive(Clone)]
 struct Passage {
     tls: Tls,
-    upstream: u16,
     rules: Arc<Mutex<Rules>>,
+    way: Arc<Way>,
     socket: Arc<TcpStream>,
 }
 
@@ -128,13 +134,20 @@ impl Passage {
 
     /// Passes a request on, and its answer back as it comes.
     async fn pass_on(&self, mut request: Request<Bytes>) -> Result<Response<Body>> {
-        let stream = self.tls.connect(self.upstream).await?;
+        let path = request.uri().path_and_query();
+        let path = path.map_or_else(String::new, ToString::to_string);
+        let stream = self.tls.connect(self.way.port_of(&path)).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move { drop(connection.await) });
         request.headers_mut().remove(header::CONNECTION);
         let response = sender.send_request(request.map(Full::new)).await?;
-        Ok(response.map(|body| body.map_err(Into::into).boxed()))
+        let way = Arc::clone(&self.way);
+        let seen = move |frame| {
+            way.passes(&path, &frame);
+            frame
+        };
+        Ok(response.map(|body| body.map_frame(seen).map_err(Into::into).boxed()))
     }
 
     /// Passes a request on and waits for the whole answer.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What a host does when it is asked to reboot.
@@ -100,7 +101,7 @@ impl HostDirectory {
 
     /// Notes that somebody asked for a reboot, whatever comes of it.
     pub fn record_call(&self) -> Result<()> {
-        let line = format!("{}\n", jiff::Timestamp::now());
+        let line = format!("{}\n", Timestamp::now());
         OpenOptions::new()
             .create(true)
             .append(true)
@@ -111,11 +112,20 @@ impl HostDirectory {
 
     /// How often a reboot was asked for since the host was made.
     pub fn calls(&self) -> Result<usize> {
-        match fs::read_to_string(self.calls_file()) {
-            Ok(text) => Ok(text.lines().count()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error).context("failed to read the reboot calls"),
-        }
+        Ok(self.call_times()?.len())
+    }
+
+    /// When a reboot was asked for, each time.
+    pub fn call_times(&self) -> Result<Vec<Timestamp>> {
+        let text = match fs::read_to_string(self.calls_file()) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context("failed to read the reboot calls"),
+        };
+        let times = text.lines().map(str::parse);
+        times
+            .collect::<Result<_, _>>()
+            .context("failed to read the time of a reboot call")
     }
 
     /// Lets the machine go down after a time.

@@ -46,6 +46,11 @@ impl SimulatedCluster {
         Ok(self.machine(node)?.boots())
     }
 
+    /// When a reboot was called on a machine, each time.
+    pub fn reboot_calls(&self, node: &str) -> Result<Vec<jiff::Timestamp>> {
+        self.machine(node)?.host().call_times()
+    }
+
     /// Whether a machine runs.
     pub fn power(&self, node: &str) -> Result<Power> {
         Ok(self.machine(node)?.power())

@@ -38,6 +38,9 @@ pub const KINDS: &[&str] = &[
     "date off",
 ];
 
+/// Counts what a program was told late because all of its watches stood still.
+const BEHIND: &str = "told minutes late";
+
 /// How many requests of a thousand meet one fault, where the seed has it at all.
 const RATE: u64 = 12;
 
@@ -56,6 +59,8 @@ struct State {
     /// Users whose requests fail until then, and how.
     bad_until: BTreeMap<String, (Duration, &'static str)>,
     date_offset: (Duration, i64),
+    /// Programs whose watches stand still until then.
+    behind: BTreeMap<String, Duration>,
     /// Until when admission refuses writes to this resource.
     refused: Option<(Duration, String)>,
 }
@@ -81,6 +86,7 @@ impl SimulatedNetwork {
                 counts: BTreeMap::new(),
                 bad_until: BTreeMap::new(),
                 date_offset: (Duration::ZERO, 0),
+                behind: BTreeMap::new(),
                 refused: None,
             }),
         })
@@ -95,7 +101,13 @@ impl SimulatedNetwork {
         let mut state = self.state();
         state.on = false;
         state.bad_until.clear();
+        state.behind.clear();
         state.refused = None;
+    }
+
+    /// From now on the watches of a program stand still until then: its caches show the past.
+    pub(super) fn delay(&self, program: &str, until: Duration) {
+        self.state().behind.insert(program.to_owned(), until);
     }
 
     /// The faults that may be met.
@@ -272,11 +284,18 @@ impl Network for SimulatedNetwork {
         1
     }
 
-    fn event_delay(&self, event: &store::Event) -> Duration {
+    fn event_delay(&self, call: &Call, event: &store::Event) -> Duration {
+        let mut state = self.state();
+        let program = call.user.split('#').next().unwrap_or_default();
+        let behind = state.behind.get(program).copied().unwrap_or_default();
+        let now = self.clock.elapsed();
+        if behind > now {
+            *state.counts.entry(BEHIND).or_default() += 1;
+            return behind.saturating_sub(now);
+        }
         if event.key.resource == "pods" {
             return Duration::ZERO;
         }
-        let mut state = self.state();
         if state.meets("watch lags", RATE) {
             return state.millis(500, 60_000);
         }

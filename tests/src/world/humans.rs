@@ -46,6 +46,13 @@ pub(super) enum Deed {
     Budgets,
     AgentReady,
     GoodMachine,
+    FreezeOperator,
+    DelayClient,
+    WindowsCome,
+    WindowsGo,
+    BlockerComes,
+    BlockerGoes,
+    Release,
 }
 
 const DEEDS: &[Deed] = &[
@@ -81,6 +88,11 @@ const DEEDS: &[Deed] = &[
     Deed::BudgetBlocks,
     Deed::PodsCling,
     Deed::LoseJournal,
+    Deed::FreezeOperator,
+    Deed::DelayClient,
+    Deed::WindowsCome,
+    Deed::BlockerComes,
+    Deed::Release,
 ];
 
 /// The names of everything that people and accidents do.
@@ -115,9 +127,13 @@ impl Simulation {
             Deed::Budget => Deed::Budgets,
             Deed::AgentNotReady => Deed::AgentReady,
             Deed::BadMachine => Deed::GoodMachine,
+            Deed::WindowsCome => Deed::WindowsGo,
+            Deed::BlockerComes => Deed::BlockerGoes,
             _ => return,
         };
-        let at = self.clock.elapsed() + Duration::from_secs(self.rng.range(5, 240));
+        // Windows must have the time to open and to close.
+        let most = if deed == Deed::WindowsCome { 900 } else { 240 };
+        let at = self.clock.elapsed() + Duration::from_secs(self.rng.range(5, most));
         self.taken_back.push((at, back, name));
     }
 
@@ -135,7 +151,8 @@ impl Simulation {
     }
 
     fn act(&mut self, deed: Deed, name: &str) {
-        if !self.by_people(deed, name) && !self.on_objects(deed, name) {
+        let by_people = self.by_people(deed, name) || self.on_gates(deed, name);
+        if !by_people && !self.on_objects(deed, name) {
             self.by_accident(deed, name);
         }
     }
@@ -183,6 +200,8 @@ impl Simulation {
         match deed {
             Deed::KillAgent => self.kill_agent(name),
             Deed::KillOperator => self.kill_an_operator(),
+            Deed::FreezeOperator => self.freeze_an_operator(),
+            Deed::DelayClient => self.delay_a_client(),
             Deed::FreezeAgent => {
                 let until = self.clock.elapsed() + Duration::from_secs(self.rng.range(1, 120));
                 if let Some(agent) = self.agents.get(name) {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 use slipway_api::lease::RebootLease;
-use slipway_api::names::{ANNOTATION_CORDONED, ANNOTATION_UNDONE, CONDITION_REBOOT_REQUIRED};
 use slipway_api::{Phase, PhaseOwner, RebootLedger, Slot};
 
 use super::view::View;
-use crate::fake_api::json::text;
 use crate::fake_api::store::Event;
 
+mod foreign;
+mod gates;
 mod reboot;
 
 pub use reboot::{Called, at_call, at_down};
@@ -52,6 +52,10 @@ pub struct Memory {
     pub downs: Vec<(String, Duration)>,
     /// Nodes whose lease was lost, and with it the count of their reboots.
     pub forgotten: BTreeSet<String>,
+    /// Reboots that people have given up: node and fence.
+    pub released: BTreeSet<(String, i64)>,
+    /// How often a gate that people had closed was met, by its name.
+    pub seen: BTreeMap<&'static str, u64>,
     /// The server's `Date` may be wrong in this history: ages of keys say nothing.
     pub dates_lie: bool,
 }
@@ -189,14 +193,17 @@ fn freed(view: &View, memory: &Memory, slot: &Slot, broken: &mut Vec<Broken>) {
             slot.fence
         ));
     }
-    if node.cordon.is_some() {
+    // A person's word stands for the proof.
+    let released = memory.released.contains(&(name.clone(), slot.fence));
+    if node.cordon.is_some() && !released {
         broken.push(format!(
             "S5: slot of {name} freed while it carries our cordon"
         ));
     }
     // The known limit of ARCHITECTURE.md: with its lease deleted, a machine that is up again frees its
     // slot before its kubelet is back.
-    let excused = memory.forgotten.contains(name) && memory.came_back.contains_key(name);
+    let excused =
+        (memory.forgotten.contains(name) && memory.came_back.contains_key(name)) || released;
     if memory.taken_down.get(name) == Some(&slot.fence) && !excused {
         broken.push(format!(
             "S1b: slot of {name} freed while it is down by our call"
@@ -246,6 +253,7 @@ fn lease_write(
             broken.push(format!("S6: {name} went from {from} to {phase}"));
         }
     }
+    gates::judge(view, memory, (before.as_ref(), lease), now, broken);
     let is_of_present_node = view
         .nodes
         .get(name)
@@ -285,6 +293,7 @@ fn node_write(
         .filter(|_| event.author.user.starts_with("agent:"))
         && !has_slot(view, name, fence)
         && !is_rebuilt(view, now)
+        && !memory.released.contains(&(name.clone(), fence))
     {
         broken.push(format!(
             "S1b: {name} carries our cordon of fence {fence} without a slot"
@@ -295,38 +304,13 @@ fn node_write(
     }
     if event.author.user.starts_with("agent:")
         && let Some(before) = event.before.as_deref()
-        && foreign(before) != foreign(&event.after)
+        && let Some(place) = foreign::change(before, &event.after)
     {
         broken.push(format!(
-            "S3: {} changed a foreign part of {name}",
+            "S3: {} changed a foreign part of {name}: {place}",
             event.author.user
         ));
     }
-}
-
-/// A Node without what is ours on it.
-fn foreign(node: &Value) -> Value {
-    let mut rest = node.clone();
-    for key in ["resourceVersion", "managedFields"] {
-        crate::fake_api::json::remove(&mut rest, "/metadata", key);
-    }
-    crate::fake_api::json::remove(&mut rest, "/spec", "unschedulable");
-    for key in [ANNOTATION_CORDONED, ANNOTATION_UNDONE] {
-        crate::fake_api::json::remove(&mut rest, "/metadata/annotations", key);
-    }
-    let empty = rest
-        .pointer("/metadata/annotations")
-        .is_some_and(|all| all.as_object().is_some_and(serde_json::Map::is_empty));
-    if empty {
-        crate::fake_api::json::remove(&mut rest, "/metadata", "annotations");
-    }
-    if let Some(conditions) = rest
-        .pointer_mut("/status/conditions")
-        .and_then(Value::as_array_mut)
-    {
-        conditions.retain(|condition| text(condition, "/type") != CONDITION_REBOOT_REQUIRED);
-    }
-    rest
 }
 
 /// S10: an agent writes to its own objects only.

@@ -56,7 +56,7 @@ impl Simulation {
 
     fn process(&mut self, name: &str) -> Arc<Process> {
         self.incarnations += 1;
-        Process::new(name.to_owned(), self.incarnations, 0)
+        Process::new(name.to_owned(), self.incarnations, self.clock)
     }
 
     fn start_agent(&mut self, node: &str) {
@@ -97,7 +97,7 @@ impl Simulation {
                     .note(clock.elapsed(), &format!("{who} ends: {why}"));
             }
         };
-        let task = tokio::spawn(Gate::new(Arc::clone(&process), self.clock, program));
+        let task = tokio::spawn(Gate::new(Arc::clone(&process), program));
         self.note(&format!("{user} starts"));
         self.agents
             .insert(node.to_owned(), Running { process, task });
@@ -128,7 +128,7 @@ impl Simulation {
                     .note(clock.elapsed(), &format!("{who} ends: {why}"));
             }
         };
-        let task = tokio::spawn(Gate::new(Arc::clone(&process), self.clock, program));
+        let task = tokio::spawn(Gate::new(Arc::clone(&process), program));
         self.note(&format!("{user} starts"));
         self.operators
             .insert(name.to_owned(), Running { process, task });
@@ -156,6 +156,29 @@ impl Simulation {
         let names: Vec<String> = self.operators.keys().cloned().collect();
         if let Some(name) = self.rng.pick(&names).cloned() {
             self.kill_operator(&name);
+        }
+    }
+
+    /// Stops an operator, leader or not, for longer than its leadership lasts or not.
+    pub(super) fn freeze_an_operator(&mut self) {
+        let names: Vec<String> = self.operators.keys().cloned().collect();
+        let until = self.clock.elapsed() + Duration::from_secs(self.rng.range(5, 120));
+        if let Some(running) = self
+            .rng
+            .pick(&names)
+            .and_then(|name| self.operators.get(name))
+        {
+            running.process.pause(until);
+        }
+    }
+
+    /// What one program is told by its watches comes minutes late.
+    pub(super) fn delay_a_client(&mut self) {
+        let agents = self.agents.values().map(|it| it.process.name.clone());
+        let all: Vec<String> = self.operators.keys().cloned().chain(agents).collect();
+        let until = self.clock.elapsed() + Duration::from_secs(self.rng.range(60, 300));
+        if let Some(name) = self.rng.pick(&all) {
+            self.network.delay(name, until);
         }
     }
 

@@ -98,7 +98,29 @@ impl History {
         }
     }
 
-    fn written(&mut self, event: &Event, at: Duration) {
+    /// What people have said about a reboot, and what came of it.
+    fn note_people(&mut self, event: &Event) {
+        let Some(lease) = self.view.leases.get(&event.key.name) else {
+            return;
+        };
+        if let Some(release) = &lease.spec.release {
+            let released = (event.key.name.clone(), release.fence);
+            self.memory.released.insert(released);
+        }
+        let reason = |object: &serde_json::Value| text(object, "/status/reason").to_owned();
+        let was = event.before.as_deref().map(reason).unwrap_or_default();
+        let kind = match reason(&event.after).as_str() {
+            now if now == was => return,
+            "Released" => "ended: released",
+            "WindowClosed" => "waited: window closed",
+            "Blocked" => "waited: blocked",
+            _ => return,
+        };
+        *self.memory.seen.entry(kind).or_default() += 1;
+    }
+
+    /// Takes a write in and asks the invariants.
+    pub(super) fn written(&mut self, event: &Event, at: Duration) {
         self.writes += 1;
         let user = &event.author.user;
         if (user.starts_with("agent:") || user.starts_with("operator:"))
@@ -122,6 +144,7 @@ impl History {
             if event.deleted {
                 self.memory.forgotten.insert(name.clone());
             }
+            self.note_people(event);
             if !was && phase(&event.after) && !event.deleted {
                 self.memory.committed_at.insert(name.clone(), at);
             }

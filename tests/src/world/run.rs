@@ -300,6 +300,7 @@ impl Simulation {
         self.taken_back.clear();
         self.set_paused(false);
         self.cluster.pods_cling = false;
+        self.open_gates();
         self.set_min_available(self.setup.min_available.min(1));
         for (name, _) in self.setup.policies.clone() {
             self.make_policy(name);
@@ -362,6 +363,9 @@ impl Simulation {
         }
         for (kind, count) in self.network.counts() {
             faults.insert(kind.to_owned(), count);
+        }
+        for (kind, count) in &history.memory.seen {
+            faults.insert((*kind).to_owned(), *count);
         }
         Outcome {
             seed: self.seed,

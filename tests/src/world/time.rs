@@ -10,13 +10,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use slipway_client::ConnectOptions;
-use slipway_client::simulate::World;
-use tokio::time::{Instant, Sleep};
+use slipway_client::simulate::{Stop, Task, World};
+use tokio::time::Instant;
 
 use crate::fake_api::FakeApi;
 
 /// When every history begins.
-const EPOCH: i64 = 1_790_000_000;
+pub(super) const EPOCH: i64 = 1_790_000_000;
 
 /// Virtual time since the beginning.
 #[derive(Clone, Copy, Debug)]
@@ -54,16 +54,18 @@ pub(super) struct Process {
     pub(super) incarnation: u64,
     /// How far its wall clock is off, in seconds.
     pub(super) skew: AtomicI64,
+    clock: Clock,
     paused_until_ms: AtomicU64,
 }
 
 impl Process {
     /// A program that starts.
-    pub(super) fn new(name: String, incarnation: u64, skew: i64) -> Arc<Self> {
+    pub(super) fn new(name: String, incarnation: u64, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             name,
             incarnation,
-            skew: AtomicI64::new(skew),
+            skew: AtomicI64::new(0),
+            clock,
             paused_until_ms: AtomicU64::new(0),
         })
     }
@@ -80,6 +82,13 @@ impl Process {
     }
 }
 
+impl Stop for Process {
+    fn until(&self) -> Instant {
+        let until = Duration::from_millis(self.paused_until_ms.load(Ordering::Relaxed));
+        self.clock.start + until
+    }
+}
+
 thread_local! {
     static PRESENT: RefCell<Option<Arc<Process>>> = const { RefCell::new(None) };
 }
@@ -87,19 +96,16 @@ thread_local! {
 /// Runs a program's future under its name, and not at all while it is paused.
 pub(super) struct Gate<F> {
     process: Arc<Process>,
-    clock: Clock,
-    inner: Pin<Box<F>>,
-    sleep: Option<Pin<Box<Sleep>>>,
+    inner: Pin<Box<Task<F>>>,
 }
 
 impl<F: Future> Gate<F> {
     /// Wraps the program.
-    pub(super) fn new(process: Arc<Process>, clock: Clock, inner: F) -> Self {
+    pub(super) fn new(process: Arc<Process>, inner: F) -> Self {
+        let stop: Arc<dyn Stop> = Arc::<Process>::clone(&process);
         Self {
             process,
-            clock,
-            inner: Box::pin(inner),
-            sleep: None,
+            inner: Box::pin(Task::new(Some(stop), inner)),
         }
     }
 }
@@ -109,16 +115,6 @@ impl<F: Future> Future for Gate<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        let until = Duration::from_millis(this.process.paused_until_ms.load(Ordering::Relaxed));
-        let now = this.clock.elapsed();
-        if now < until {
-            let mut sleep = Box::pin(tokio::time::sleep(until.saturating_sub(now)));
-            if sleep.as_mut().poll(cx).is_pending() {
-                this.sleep = Some(sleep);
-                return Poll::Pending;
-            }
-        }
-        this.sleep = None;
         let before = PRESENT.with(|present| present.replace(Some(Arc::clone(&this.process))));
         let polled = this.inner.as_mut().poll(cx);
         PRESENT.with(|present| present.replace(before));
@@ -150,6 +146,11 @@ impl World for Simulated {
     fn boottime(&self) -> Duration {
         // Never zero: a machine was booted before its programs were started.
         self.clock.elapsed() + Duration::from_secs(100)
+    }
+
+    fn stop(&self) -> Option<Arc<dyn Stop>> {
+        let process = PRESENT.with(|present| present.borrow().clone());
+        process.map(|process| -> Arc<dyn Stop> { process })
     }
 
     fn client(&self, options: &ConnectOptions) -> Client {

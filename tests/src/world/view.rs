@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 use slipway_api::lease::CordonRecord;
-use slipway_api::names::ANNOTATION_CORDONED;
+use slipway_api::names::{ANNOTATION_CORDONED, NAMESPACE, SERVICE_ACCOUNT_OPERATOR};
 use slipway_api::{RebootLease, RebootLedger};
 
+use super::gates::CRON;
 use crate::fake_api::json::text;
 use crate::fake_api::store::Event;
+
+/// Where a pod says that it blocks.
+const BLOCKING: &str = "/metadata/labels/blocks";
 
 /// A Node.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +45,15 @@ pub struct PodSeen {
     pub must_go: bool,
 }
 
+/// Gates of a policy that people have closed, since when.
+#[derive(Clone, Debug, Default)]
+pub struct Gates {
+    /// It has the windows of the simulation.
+    pub windows_since: Option<Duration>,
+    /// It asks for pods that block.
+    pub asks_since: Option<Duration>,
+}
+
 /// Everything.
 #[derive(Debug, Default)]
 pub struct View {
@@ -54,6 +67,10 @@ pub struct View {
     pub pods: BTreeMap<String, PodSeen>,
     /// The highest budget of each policy in the last minutes, by UID: when, and how many.
     pub budgets: BTreeMap<String, Vec<(Duration, usize)>>,
+    /// Gates by UID of their policy.
+    pub gates: BTreeMap<String, Gates>,
+    /// Since when there is a pod that blocks.
+    pub blocked_since: Option<Duration>,
     /// Since when the ledger is paused.
     pub paused_since: Option<Duration>,
     /// When the ledger was last lost.
@@ -87,7 +104,17 @@ impl View {
                 Ok(ledger) => self.set_ledger(ledger, now),
                 Err(error) => self.unreadable.push(format!("ledger: {error}")),
             },
-            "rebootpolicies.slipway.dev" if !event.deleted => self.note_budget(object, now),
+            "rebootpolicies.slipway.dev" if event.deleted => {
+                self.gates.remove(text(object, "/metadata/uid"));
+            }
+            "rebootpolicies.slipway.dev" => {
+                self.note_budget(object, now);
+                self.note_gates(object, now);
+            }
+            "pods" if event.key.namespace == "batch" => {
+                let blocks = !event.deleted && !text(object, BLOCKING).is_empty();
+                self.blocked_since = blocks.then(|| self.blocked_since.unwrap_or(now));
+            }
             "pods" if event.deleted => drop(self.pods.remove(&name)),
             "pods" => self.note_pod(name, object, now),
             _ => {}
@@ -116,6 +143,17 @@ impl View {
         }
     }
 
+    fn note_gates(&mut self, object: &Value, now: Duration) {
+        let gates = self
+            .gates
+            .entry(text(object, "/metadata/uid").to_owned())
+            .or_default();
+        let cron = text(object, "/spec/schedule/windows/0/cron");
+        gates.windows_since = (cron == CRON).then(|| gates.windows_since.unwrap_or(now));
+        let asks = object.pointer("/spec/blockers/0/pods").is_some();
+        gates.asks_since = asks.then(|| gates.asks_since.unwrap_or(now));
+    }
+
     /// The highest budget of a policy that a writer may have read within `age`.
     pub fn budget(&self, policy_uid: &str, now: Duration, age: Duration) -> Option<usize> {
         let all = self.budgets.get(policy_uid)?;
@@ -133,7 +171,10 @@ impl View {
         };
         // By a rule of its own: the drain's filter is what is tested.
         let owner = text(object, "/metadata/ownerReferences/0/kind");
-        let must_go = owner != "DaemonSet";
+        let account = text(object, "/spec/serviceAccountName");
+        let operator =
+            text(object, "/metadata/namespace") == NAMESPACE && account == SERVICE_ACCOUNT_OPERATOR;
+        let must_go = owner != "DaemonSet" && !operator;
         let seen = PodSeen {
             node,
             bound_at,

@@ -71,7 +71,8 @@ impl World {
         .await
     }
 
-    async fn start_with(options: SimulatedOptions) -> Result<Self> {
+    /// The same, as the options say.
+    pub(crate) async fn start_with(options: SimulatedOptions) -> Result<Self> {
         let cluster = SimulatedCluster::start(options).await?;
         cluster.wait_installed(BOUND).await?;
         let mut before = BTreeMap::new();

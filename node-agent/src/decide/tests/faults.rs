@@ -218,6 +218,17 @@ fn f96_past_not_after_the_agent_undoes_by_itself() {
 }
 
 #[test]
+fn q12_a_grant_that_has_run_out_is_not_accepted_any_more() {
+    let mut facts = facts(lease(Phase::Granted));
+    facts.clocks.api = "2026-01-01T00:59:59Z".parse().unwrap();
+    facts.clocks.wall = facts.clocks.api;
+    assert_eq!(decide(&facts), Action::Accept { fence: F });
+    facts.clocks.api = "2026-01-01T01:00:00Z".parse().unwrap();
+    facts.clocks.wall = facts.clocks.api;
+    assert_eq!(waits(&facts), Some(Why::GrantExpired));
+}
+
+#[test]
 fn f97_an_undo_is_owed_even_when_nothing_of_ours_is_there() {
     // A cordon may be under way; Retire always writes the Node (node_write::undo).
     let mut facts = facts(revoked(Phase::Draining));
