@@ -97,11 +97,15 @@ fn first_pause(reason: &str, settings: &FailureSettings) -> Option<SignedDuratio
     }
 }
 
-/// True when an outcome means that the node really was rebooted by us.
+/// True when an outcome means that the node was rebooted by us, or may have been: one that a person
+/// gave up ends before anybody knows whether its machine went down.
 pub fn was_rebooted(phase: Phase, reason: &str) -> bool {
     phase == Phase::Completed
         || (phase == Phase::Failed
-            && matches!(reason, "Ineffective" | "PodsNotReady" | "VerifyQuery"))
+            && matches!(
+                reason,
+                "Ineffective" | "PodsNotReady" | "VerifyQuery" | "Released"
+            ))
 }
 
 /// The loop guard: as many reboots within the period as there may be.

@@ -121,6 +121,19 @@ fn s7_a_node_is_not_rebooted_more_than_three_times_a_day() {
 }
 
 #[test]
+fn s7_a_reboot_that_a_person_gave_up_counts_for_its_machine_may_have_gone_down() {
+    let spec = "{nodeSelector: {}, failure: {maxRebootsPerNode: 1, backoff: 1m}}";
+    let mut world = in_phase(Phase::Rebooted);
+    world.edit_policy("p", spec);
+    world.enter("a", Phase::Failed, "Released");
+    world.node_mut("a").cordon = CordonState::Absent;
+    world.wait(3600);
+    world.require("a");
+    let plan = world.settle();
+    assert_eq!(code(&plan, "a"), "TooManyReboots");
+}
+
+#[test]
 fn f15_a_need_that_goes_while_the_node_waits_ends_the_wait() {
     let spec = "{nodeSelector: {}, paused: true}";
     let mut world = World::new().policy("p", spec).nodes(&["a"]).need(&["a"]);

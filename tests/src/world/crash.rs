@@ -12,13 +12,25 @@ use http::Method;
 
 use crate::fake_api::Call;
 
-/// Where a program ends.
+/// What happens to a program at a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// It ends before the effect.
+    Before,
+    /// It ends after the effect.
+    After,
+    /// It is stopped after the effect, for longer than anything it rests on is good for, and goes on.
+    /// A reboot call stops nobody.
+    Stopped,
+}
+
+/// Where a program ends, or is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Crash {
     /// The number of the site.
     pub site: usize,
-    /// After the effect, not before it.
-    pub after: bool,
+    /// What happens there.
+    pub side: Side,
 }
 
 /// What happens at a site.
@@ -30,6 +42,8 @@ pub(super) enum Moment {
     DiesBefore,
     /// The program ends after the effect.
     DiesAfter,
+    /// The program is stopped after the effect.
+    Stops,
 }
 
 #[derive(Default)]
@@ -99,16 +113,17 @@ impl Crashes {
         let Some(crash) = state.plan.iter().find(|crash| crash.site == site).copied() else {
             return Moment::Passes;
         };
+        let moment = match crash.side {
+            Side::Before => Moment::DiesBefore,
+            Side::After => Moment::DiesAfter,
+            Side::Stopped => return Moment::Stops,
+        };
         state.dead.insert(run_of(user).to_owned());
-        if crash.after {
-            Moment::DiesAfter
-        } else {
-            Moment::DiesBefore
-        }
+        moment
     }
 }
 
 /// One run of a program has one number, whomever it speaks for.
-fn run_of(user: &str) -> &str {
+pub(super) fn run_of(user: &str) -> &str {
     user.split_once('#').map_or(user, |(_, run)| run)
 }

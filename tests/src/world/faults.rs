@@ -10,10 +10,10 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::crash::{Crashes, Moment};
+use super::crash::{Crashes, Moment, run_of};
 use super::rng::Rng;
 use super::setup::Without;
-use super::time::Clock;
+use super::time::{Clock, Process};
 use crate::fake_api::{Act, Answer, Call, Fate, Network, store};
 
 /// The faults of single requests and events.
@@ -36,13 +36,21 @@ pub const KINDS: &[&str] = &[
     "event twice",
     "watch lags",
     "date off",
+    STOPPED,
 ];
+
+/// A program is stopped in the middle of a request, and goes on.
+const STOPPED: &str = "stopped at a request";
+/// How many seconds that lasts; in a sweep the longest.
+const STOPPED_FOR: (u64, u64) = (5, 100);
 
 /// Counts what a program was told late because all of its watches stood still.
 const BEHIND: &str = "told minutes late";
 
 /// How many requests of a thousand meet one fault, where the seed has it at all.
 const RATE: u64 = 12;
+/// The same, of being stopped in the middle of it.
+const STOPPED_RATE: u64 = 2;
 
 /// The way between programs and server.
 pub(super) struct SimulatedNetwork {
@@ -59,6 +67,8 @@ struct State {
     /// Users whose requests fail until then, and how.
     bad_until: BTreeMap<String, (Duration, &'static str)>,
     date_offset: (Duration, i64),
+    /// Programs by their run.
+    programs: BTreeMap<String, Arc<Process>>,
     /// Programs whose watches stand still until then.
     behind: BTreeMap<String, Duration>,
     /// Until when admission refuses writes to this resource.
@@ -70,8 +80,17 @@ impl SimulatedNetwork {
     pub(super) fn new(clock: Clock, crashes: Crashes, seed: u64, without: &Without) -> Arc<Self> {
         let mut rng = Rng::new(seed, 1);
         // Each fault in about a third of the seeds.
-        let mix: BTreeSet<&'static str> =
-            KINDS.iter().copied().filter(|_| rng.chance(330)).collect();
+        // What came later draws from numbers of its own: the seeds without it stay as they were.
+        let mut later = Rng::new(seed, 4);
+        let chosen = |kind: &&str| {
+            let rng = if *kind == STOPPED {
+                &mut later
+            } else {
+                &mut rng
+            };
+            rng.chance(330)
+        };
+        let mix: BTreeSet<&'static str> = KINDS.iter().copied().filter(chosen).collect();
         let mix = mix
             .into_iter()
             .filter(|kind| !without.kinds.contains(*kind))
@@ -86,6 +105,7 @@ impl SimulatedNetwork {
                 counts: BTreeMap::new(),
                 bad_until: BTreeMap::new(),
                 date_offset: (Duration::ZERO, 0),
+                programs: BTreeMap::new(),
                 behind: BTreeMap::new(),
                 refused: None,
             }),
@@ -105,6 +125,12 @@ impl SimulatedNetwork {
         state.refused = None;
     }
 
+    /// A program that starts.
+    pub(super) fn register(&self, process: &Arc<Process>) {
+        let run = process.incarnation.to_string();
+        self.state().programs.insert(run, Arc::clone(process));
+    }
+
     /// From now on the watches of a program stand still until then: its caches show the past.
     pub(super) fn delay(&self, program: &str, until: Duration) {
         self.state().behind.insert(program.to_owned(), until);
@@ -122,6 +148,17 @@ impl SimulatedNetwork {
 }
 
 impl State {
+    /// Stops whoever sends this, once the request is served: its answer waits with it.
+    fn stop(&self, call: &Call, until: Duration) -> Fate {
+        if let Some(process) = self.programs.get(run_of(&call.user)) {
+            process.pause(until);
+        }
+        Fate {
+            after: Duration::from_millis(1),
+            ..Fate::default()
+        }
+    }
+
     fn meets(&mut self, kind: &'static str, rate: u64) -> bool {
         let met = self.on && self.mix.contains(kind) && self.rng.chance(rate);
         if met {
@@ -241,6 +278,10 @@ impl Network for SimulatedNetwork {
             Moment::Passes => None,
             Moment::DiesBefore => Some(Act::SenderDies),
             Moment::DiesAfter => Some(Act::SenderDiesAfter),
+            Moment::Stops => {
+                let until = now + Duration::from_secs(STOPPED_FOR.1);
+                return self.state().stop(call, until);
+            }
         };
         if let Some(act) = ends {
             return Fate {
@@ -257,6 +298,11 @@ impl Network for SimulatedNetwork {
         fate.act = state.act(call, now);
         if matches!(fate.act, Act::Late) {
             fate.after = state.millis(100, 120_000);
+        }
+        if matches!(fate.act, Act::Serve) && state.meets(STOPPED, STOPPED_RATE) {
+            let (least, most) = STOPPED_FOR;
+            let until = now + Duration::from_secs(state.rng.range(least, most));
+            return state.stop(call, until);
         }
         if state.meets("slow", RATE) {
             fate.before = state.millis(100, 12_000);

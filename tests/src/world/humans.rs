@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::machine::{Manner, Power};
+use super::machine::{JOURNAL, Manner, Power};
 use super::run::Simulation;
 
 /// What may happen.
@@ -211,9 +211,12 @@ impl Simulation {
             Deed::LoseJournal => {
                 // A disk that is replaced takes the programs on it along.
                 self.kill_agent(name);
+                let now = self.clock.elapsed();
+                let lost = (name.to_owned(), now);
+                self.record.history().memory.journal_lost.extend([lost]);
                 let directory = self.machines.all().get(name).map(|it| it.directory.clone());
                 if let Some(directory) = directory {
-                    drop(std::fs::remove_file(directory.join("state/journal.json")));
+                    drop(std::fs::remove_file(directory.join(JOURNAL)));
                 }
             }
             Deed::PowerLoss => self.power_loss(name),

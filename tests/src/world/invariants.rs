@@ -4,6 +4,7 @@
 //! allowed for by the time that a request may take.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -52,6 +53,10 @@ pub struct Memory {
     pub downs: Vec<(String, Duration)>,
     /// Nodes whose lease was lost, and with it the count of their reboots.
     pub forgotten: BTreeSet<String>,
+    /// Journals of agents, where they can be looked at.
+    pub journals: BTreeMap<String, PathBuf>,
+    /// When the journal of a node was last lost.
+    pub journal_lost: BTreeMap<String, Duration>,
     /// Reboots that people have given up: node and fence.
     pub released: BTreeSet<(String, i64)>,
     /// How often a gate that people had closed was met, by its name.

@@ -15,6 +15,9 @@ use super::crash::{Crashes, Moment};
 use super::time::Clock;
 use crate::fake_api::service::end_sender;
 
+/// The agent's journal, below a machine's directory.
+pub(super) const JOURNAL: &str = "state/journal.json";
+
 /// What the machine does with the next reboot call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Manner {

@@ -25,7 +25,7 @@ mod sweep;
 mod time;
 pub mod view;
 
-pub use crash::Crash;
+pub use crash::{Crash, Side};
 pub use faults::KINDS as NETWORK_FAULTS;
 pub use humans::deed_names;
 pub use recorded::{Happening, Judged, judge};

@@ -56,7 +56,9 @@ impl Simulation {
 
     fn process(&mut self, name: &str) -> Arc<Process> {
         self.incarnations += 1;
-        Process::new(name.to_owned(), self.incarnations, self.clock)
+        let process = Process::new(name.to_owned(), self.incarnations, self.clock);
+        self.network.register(&process);
+        process
     }
 
     fn start_agent(&mut self, node: &str) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::machine::{Machine, Manner, Power};
+use super::machine::{JOURNAL, Machine, Manner, Power};
 use super::rng::Rng;
 use super::run::{Simulation, boot_id};
 
@@ -148,6 +148,12 @@ impl Simulation {
                 boots_in: Duration::from_secs(node.boots_in),
                 kubelet_from: Duration::ZERO,
             };
+            let journal = machine.directory.join(JOURNAL);
+            self.record
+                .history()
+                .memory
+                .journals
+                .insert(name.clone(), journal);
             self.machines.all().insert(name.clone(), machine);
             self.cluster.make_node(name, node.control_plane, node.pool);
             self.starts.insert(format!("agent:{name}"), Duration::ZERO);

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use slipway_api::{Phase, RebootLease};
+
+use crate::fake_api::json::{number, text};
 
 use super::{Broken, Memory, READ_AGE, has_slot, is_rebuilt};
 use crate::world::view::View;
@@ -44,6 +47,13 @@ impl Entry<'_> {
     /// The commit point.
     fn commit(&self, broken: &mut Vec<Broken>) {
         let (view, name, fence) = (self.view, self.name, self.lease.accepted_fence());
+        if let Some(journal) = journal(self.memory, name, self.now)
+            && number(&journal, "/committed") < fence
+        {
+            broken.push(format!(
+                "G5: {name} committed under {fence}, which its journal does not know"
+            ));
+        }
         if self.lease.is_revoked(fence) {
             broken.push(format!("S4: {name} committed under a revoked fence"));
         }
@@ -112,6 +122,18 @@ impl Entry<'_> {
     }
 }
 
+/// What a node's agent has on its disk. Nothing where there is no disk to look at, or one that was
+/// replaced while a write of before may still land.
+fn journal(memory: &Memory, name: &str, now: Duration) -> Option<Value> {
+    let path = memory.journals.get(name)?;
+    let lost = memory.journal_lost.get(name);
+    if lost.is_some_and(|lost| now.saturating_sub(*lost) < READ_AGE) {
+        return None;
+    }
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    Some(serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
 /// A machine on which a reboot is called.
 #[derive(Clone, Copy, Debug)]
 pub struct Called<'a> {
@@ -133,6 +155,13 @@ pub fn at_call(view: &View, memory: &Memory, called: Called<'_>, now: Duration) 
     }
     if memory.is_at_its_cap(name, now) && !memory.forgotten.contains(name) {
         broken.push(format!("S7: one reboot of {name} too many in a day"));
+    }
+    if let Some(journal) = journal(memory, name, now)
+        && text(&journal, "/call/bootID") != called.boot_id
+    {
+        broken.push(format!(
+            "G5: reboot of {name} called, and its journal knows of no call"
+        ));
     }
     let Some(lease) = view.leases.get(name) else {
         // Deleted between commit and call: the slot still holds the node's place.
