@@ -175,7 +175,8 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
         step("installing cargo-deny into the cache (minutes)", || {
             let mut command = cargo("install");
             command
-                .args(["--locked", "cargo-deny", "--version", CARGO_DENY, "--root"])
+                .args(["--locked", "--debug", "cargo-deny", "--version", CARGO_DENY])
+                .arg("--root")
                 .arg(&tools);
             // Its products are not ours to keep.
             let products = tools.join("build");

@@ -19,6 +19,12 @@ use outcome::Outcome;
 /// Seeds of the simulation per commit.
 const SEEDS: u64 = 20;
 
+/// Modules of the program `protocol` with tests of minutes, which start first: cargo's runner goes by
+/// the alphabet, and one that starts last is waited for by nobody else.
+const LONG: &[&str] = &["crashes::", "lost::"];
+/// Tests of a program that run at once where they wait, whatever the number of processors.
+const WAITING_TESTS_AT_ONCE: usize = 6;
+
 /// What a suite needs before it can run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Needs {
@@ -115,6 +121,13 @@ const SUITES: &[Suite] = &[
         commands: || Ok(vec![lab_tests(&["tidy"])]),
     },
     Suite {
+        name: "faults",
+        what: "the same with programs killed, an API server that is away, and requests that get lost",
+        needs: Needs::ControlPlane,
+        pace: Pace::Waits,
+        commands: || Ok(vec![chosen(lab_tests(&["protocol"]), LONG, true)]),
+    },
+    Suite {
         name: "drain",
         what: "drains of the real agent on a real API server, and kubectl's judgement of pods",
         needs: Needs::ControlPlane,
@@ -126,7 +139,7 @@ const SUITES: &[Suite] = &[
         what: "operator and agents on a real API server, simulated nodes",
         needs: Needs::ControlPlane,
         pace: Pace::Waits,
-        commands: || Ok(vec![at_once(4, lab_tests(&["protocol"]))]),
+        commands: || Ok(vec![chosen(lab_tests(&["protocol"]), LONG, false)]),
     },
     Suite {
         name: "machines",
@@ -188,7 +201,10 @@ const SUITES: &[Suite] = &[
 
 impl Suite {
     /// The command as this suite's pace wants it run.
-    fn paced(&self, command: Command) -> Command {
+    fn paced(&self, mut command: Command) -> Command {
+        if self.pace == Pace::Waits {
+            command.env("RUST_TEST_THREADS", WAITING_TESTS_AT_ONCE.to_string());
+        }
         if self.pace != Pace::Computes {
             return command;
         }
@@ -311,9 +327,15 @@ fn lab_tests(names: &[&str]) -> Command {
     command
 }
 
-/// So many tests of a program at once, whatever the number of processors.
-fn at_once(threads: usize, mut command: Command) -> Command {
-    command.env("RUST_TEST_THREADS", threads.to_string());
+/// Only tests whose names begin so, or all but those.
+fn chosen(mut command: Command, names: &[&str], those: bool) -> Command {
+    command.arg("--");
+    for name in names {
+        if !those {
+            command.arg("--skip");
+        }
+        command.arg(name);
+    }
     command
 }
 

@@ -17,6 +17,10 @@ pub(super) fn uncommitted(facts: &Facts, lease: &RebootLease) -> Action {
         // etcd restored from a backup: the lease has forgotten our commit, the journal has not.
         return wait(Why::CallMayFire, SOON);
     }
+    // Before the revoke: the reboot is often why nothing asks any more, and is the truer ending.
+    if let Some(outcome) = rebooted_elsewhere(facts, &status) {
+        return Action::Retire { fence, outcome };
+    }
     if let Some(revoke) = lease.spec.revoke.as_ref().filter(|r| r.fence >= fence) {
         let reason = if revoke.reason.is_empty() {
             reason::REVOKED.to_owned()
@@ -105,13 +109,17 @@ fn cordoned(facts: &Facts, lease: &RebootLease, grant: &Grant) -> Action {
     }
 }
 
+/// Somebody else's reboot (F13): the boot ID is not the one that the grant was accepted with.
+fn rebooted_elsewhere(facts: &Facts, status: &RebootLeaseStatus) -> Option<Outcome> {
+    let before = status.boot_id_before.as_deref()?;
+    (before != facts.host.boot_id).then(|| {
+        let message = "the node was rebooted by somebody else before this reboot was committed";
+        Outcome::failed(reason::REBOOTED_ELSEWHERE, message)
+    })
+}
+
 /// Why an uncommitted reboot must end now, if it must.
 fn ends(facts: &Facts, status: &RebootLeaseStatus, grant: &Grant) -> Option<Outcome> {
-    let before = status.boot_id_before.as_deref();
-    if before.is_some_and(|before| before != facts.host.boot_id) {
-        let message = "the node was rebooted by somebody else before this reboot was committed";
-        return Some(Outcome::failed(reason::REBOOTED_ELSEWHERE, message));
-    }
     if let Some(outcome) = undone(facts, grant.fence) {
         return Some(outcome);
     }
