@@ -185,6 +185,11 @@ pub struct RebootLeaseStatus {
     /// Progress of the drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainProgress>,
+    /// How the host is rebooted: the way that `reboot.method: Auto` found, or the one that the policy
+    /// names. Absent until the host has said that it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub reboot_method: Option<String>,
     /// Boot ID when the grant was accepted: only another one proves a reboot.
     #[serde(
         rename = "bootIDBefore",

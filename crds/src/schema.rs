@@ -117,6 +117,17 @@ pub(crate) fn checks(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(crate) fn reboot_method(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 63,
+        "x-kubernetes-validations": [{
+            "rule": "self in ['Auto', 'Logind', 'Systemctl', 'Signal'] || self.matches('^[a-z][-a-z0-9]*$')",
+            "message": "write Auto, Logind, Systemctl or Signal, or the name that a method has in the chart's agent.methods, such as power-cycle",
+        }],
+    })
+}
+
 pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",

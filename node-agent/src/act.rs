@@ -17,6 +17,7 @@ use crate::decide::{Action, Why};
 use crate::error::PassError;
 use crate::evict;
 use crate::facts::{JournalView, Outcome};
+use crate::host::Offer;
 use crate::pass::{Agent, Observed, writer};
 use crate::{lease_write, node_write, reason};
 
@@ -88,8 +89,8 @@ impl Agent {
         };
         // A disk that takes no commit is found out before the node is drained, not after.
         self.note_in_journal(journal)?;
-        let boot_id = &observed.facts.host.boot_id;
-        let patch = lease_write::accept(lease, boot_id, journal.committed, clock::wall());
+        let (boot_id, offer) = (&observed.facts.host.boot_id, &observed.facts.host.offer);
+        let patch = lease_write::accept(lease, boot_id, offer, journal.committed, clock::wall());
         self.write_lease(patch).await
     }
 
@@ -129,6 +130,23 @@ impl Agent {
                 reason::CLOCK_SKEW,
                 "the clocks of the node and of the API server differ by more than 60s".to_owned(),
             ),
+            (Why::Inhibited, _) if uncommitted => match &observed.facts.host.offer {
+                Offer::Inhibited { by, .. } => (
+                    reason::INHIBITED,
+                    format!(
+                        "the host's locks block a shutdown: {}; the reboot waits for them, as long as reboot.timeout",
+                        by.join(", ")
+                    ),
+                ),
+                _ => return Ok(()),
+            },
+            (Why::HostNotReady, _) if uncommitted => match observed.facts.host.offer.problem() {
+                Some(problem) => (
+                    reason::METHOD_UNAVAILABLE,
+                    format!("the host does not say whether it can be rebooted: {problem}"),
+                ),
+                None => return Ok(()),
+            },
             _ => return Ok(()),
         };
         self.say_waiting(lease, why, &message).await

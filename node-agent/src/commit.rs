@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use slipway_api::RebootLease;
+use slipway_api::policy::RebootMethod;
 use slipway_client::{CallError, chain, clock};
 
 use crate::act::AGAIN;
 use crate::checks::{Reading, sentinel};
 use crate::error::PassError;
 use crate::facts::JournalView;
-use crate::host::RebootError;
+use crate::host::{Offer, RebootError};
 use crate::journal::Journal;
 use crate::lease_write;
 use crate::pass::{Agent, Observed};
@@ -54,20 +55,31 @@ impl Agent {
         if since(observed.pods_read) > PODS_FRESH {
             return Ok(AGAIN);
         }
-        if !self.write_commit(lease, fence).await? {
+        let offer = &observed.facts.host.offer;
+        let Some(method) = offer.method() else {
+            return Ok(RECONSIDER);
+        };
+        if !self.write_commit(lease, fence, offer).await? {
             return Ok(AGAIN);
         }
-        tracing::info!(fence, "committed");
-        self.call(lease, observed.begun, &noted).await?;
+        tracing::info!(fence, %method, "committed");
+        self.call(method, observed.begun, &noted).await?;
         Ok(AGAIN)
     }
 
     /// True when the lease is known to say Rebooting by this very write.
-    async fn write_commit(&self, lease: &RebootLease, fence: i64) -> Result<bool, PassError> {
+    async fn write_commit(
+        &self,
+        lease: &RebootLease,
+        fence: i64,
+        offer: &Offer,
+    ) -> Result<bool, PassError> {
         let now = clock::wall();
         // As precise as the API server keeps it, so that the write can be recognised.
         let at = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
-        let written = self.write_lease(lease_write::committed(lease, at)).await;
+        let written = self
+            .write_lease(lease_write::committed(lease, offer, at))
+            .await;
         let error = match written {
             Ok(()) => return Ok(true),
             Err(PassError::Api { source }) if source.may_have_landed() => source,
@@ -92,17 +104,11 @@ impl Agent {
 
     async fn call(
         &self,
-        lease: &RebootLease,
+        method: &RebootMethod,
         begun: Duration,
         noted: &Journal,
     ) -> Result<(), PassError> {
         let fence = noted.committed;
-        let method = lease
-            .spec
-            .grant
-            .as_ref()
-            .map(|grant| grant.reboot.method)
-            .unwrap_or_default();
         // Noted before it is made: a crash in between must not hide a reboot that is coming.
         let called = noted.with_call(clock::boottime());
         self.note_in_journal(&called)?;
@@ -111,9 +117,16 @@ impl Agent {
             tracing::warn!(fence, "no reboot call: too long since the facts were read");
             return self.note_in_journal(noted);
         }
-        tracing::info!(fence, "calling the reboot");
+        tracing::info!(fence, %method, "calling the reboot");
         match tokio::time::timeout(CALL_LIMIT, self.host.reboot(method)).await {
-            Ok(Ok(())) => tracing::info!(fence, "the machine has accepted the reboot"),
+            Ok(Ok(())) => {
+                tracing::info!(fence, "the machine has accepted the reboot");
+                self.note_in_journal(&called.with_answer(&format!("{method}: accepted")))?;
+            }
+            Ok(Err(error @ RebootError::Failed { .. })) => {
+                tracing::warn!(fence, %error, "the reboot may still happen");
+                self.note_in_journal(&called.with_answer(&format!("{method}: {error}")))?;
+            }
             Ok(Err(error @ RebootError::Refused { .. })) => {
                 tracing::warn!(fence, %error, "no reboot");
                 let refused = called.with_refusal(&error.to_string(), clock::boottime());

@@ -87,6 +87,9 @@ pub struct Cli {
         default_value = "unix:path=/host/run/dbus/system_bus_socket"
     )]
     pub dbus_address: String,
+    /// File with the installed configuration, as JSON: methods to reboot the host, by name.
+    #[arg(long, env = "SLIPWAY_CONFIG")]
+    pub config: Option<PathBuf>,
     /// Format of the log.
     #[arg(long, env = "SLIPWAY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,

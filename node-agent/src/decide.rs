@@ -11,6 +11,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod uncommitted;
+mod way;
 
 use std::time::Duration;
 
@@ -19,11 +20,12 @@ use slipway_api::{Phase, RebootLease};
 
 use crate::facts::{Facts, LeaseView, Mark, Need, Outcome};
 use committed::committed;
-use rules::{call_may_fire, journal, skewed, slot, young};
+use rules::{call_may_fire, journal, may_begin, skewed, slot, young};
 use uncommitted::uncommitted;
 
 pub use committed::{TRIES_MAX, TRY_PAUSE};
-pub use rules::{CALL_MAY_FIRE, CLEAR_AHEAD, CLEAR_VALID, SKEW_MAX};
+pub use rules::{ANSWERED_MAY_FIRE, CALL_MAY_FIRE, CLEAR_AHEAD, CLEAR_VALID, SKEW_MAX};
+pub use way::PATIENCE;
 
 /// How long the API server must have said that it does not know leases before that counts as
 /// their deletion; shorter would take a restart with a half-loaded discovery for it.
@@ -132,6 +134,8 @@ pub enum Why {
     Paused,
     /// The machine did not say whether it is going down, or it is.
     HostNotReady,
+    /// Locks that block a shutdown of the machine.
+    Inhibited,
     /// The end of `drain.delay`.
     DrainDelay,
     /// The operator's second key.
@@ -244,7 +248,7 @@ fn accept(facts: &Facts, lease: &RebootLease, grant: &Grant) -> Action {
         Some(Why::NotRequired)
     } else if call_may_fire(facts) {
         Some(Why::CallMayFire)
-    } else if facts.host.shutdown_pending != Some(false) {
+    } else if !may_begin(facts) {
         Some(Why::HostNotReady)
     } else {
         slot(facts, lease, grant.fence).err()

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use slipway_api::lease::CordonRecord;
 use slipway_api::{Phase, RebootLease, RebootLedger};
 
+use crate::host::Offer;
 use crate::journal::Journal;
 
 /// The facts of one pass.
@@ -107,6 +108,8 @@ pub struct HostFacts {
     pub need: Need,
     /// Whether the machine is on its way down; `None` when it was not asked or gave no answer.
     pub shutdown_pending: Option<bool>,
+    /// How it could be rebooted now.
+    pub offer: Offer,
 }
 
 /// What the checks say, once it is settled.
@@ -158,6 +161,9 @@ pub struct Seen {
     pub preflight: Preflight,
     /// The API server's time when pods that must leave were last seen on a drained node.
     pub pods_returned: Option<Timestamp>,
+    /// For how long, without interruption, the machine has not let itself be rebooted for the same
+    /// kind of reason.
+    pub kept: Duration,
     /// How an undone reboot ended, while the lease does not say so yet.
     pub outcome: Option<(i64, Outcome)>,
 }

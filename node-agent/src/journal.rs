@@ -51,6 +51,9 @@ pub struct Call {
     pub boot_id: String,
     /// Time since boot, in milliseconds.
     pub at_millis: u64,
+    /// In which way it was made, and what the machine answered; absent while there is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
 }
 
 impl Call {
@@ -86,6 +89,19 @@ impl Journal {
             call: Some(Call {
                 boot_id: self.boot_id.clone(),
                 at_millis: millis(boottime),
+                answer: None,
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// The journal after the call was answered, whatever the answer.
+    #[must_use]
+    pub fn with_answer(&self, answer: &str) -> Self {
+        Self {
+            call: self.call.clone().map(|call| Call {
+                answer: Some(answer.chars().take(256).collect()),
+                ..call
             }),
             ..self.clone()
         }

@@ -10,16 +10,28 @@ use slipway_api::lease::{DrainProgress, MESSAGE_MAX};
 use slipway_api::{Phase, RebootLease, RebootLeaseStatus};
 
 use crate::facts::Outcome;
+use crate::host::Offer;
 use crate::reason;
 
 /// Longest reason that the schema takes.
 const REASON_MAX: usize = 64;
 
 /// Accepts a grant: the first write of a reboot, before the node is touched.
-pub fn accept(lease: &RebootLease, boot_id: &str, committed: i64, at: Timestamp) -> Value {
+pub fn accept(
+    lease: &RebootLease,
+    boot_id: &str,
+    offer: &Offer,
+    committed: i64,
+    at: Timestamp,
+) -> Value {
     let fence = lease.granted_fence();
-    let message = "accepted; the node is cordoned next";
-    let mut fields = enter(lease, Phase::Draining, at, reason::ACCEPTED, message);
+    let method = offer.method();
+    let message = match method {
+        Some(method) => format!("accepted; the node is cordoned next, and rebooted by {method}"),
+        None => "accepted; the node is cordoned once the host can be rebooted".to_owned(),
+    };
+    let mut fields = enter(lease, Phase::Draining, at, reason::ACCEPTED, &message);
+    fields.insert("rebootMethod".to_owned(), json!(method));
     fields.insert("fence".to_owned(), json!(fence));
     fields.insert("bootIDBefore".to_owned(), json!(boot_id));
     fields.insert("bootIDAfter".to_owned(), Value::Null);
@@ -63,9 +75,19 @@ pub fn drained(lease: &RebootLease, drain: &DrainProgress, at: Timestamp) -> Val
 }
 
 /// The commit point. `at` identifies this very write when its answer is lost: see [`landed`].
-pub fn committed(lease: &RebootLease, at: Timestamp) -> Value {
-    let message = "committed; the reboot is called next";
-    let mut fields = enter(lease, Phase::Rebooting, at, reason::COMMITTED, message);
+pub fn committed(lease: &RebootLease, offer: &Offer, at: Timestamp) -> Value {
+    let method = offer.method();
+    let by = method.map(|method| format!(" by {method}"));
+    let by = by.unwrap_or_default();
+    let message = match offer {
+        Offer::Ready { delayed_by, .. } if !delayed_by.is_empty() => format!(
+            "committed; the reboot is called next{by}, which waits a while for {}",
+            delayed_by.join(", ")
+        ),
+        _ => format!("committed; the reboot is called next{by}"),
+    };
+    let mut fields = enter(lease, Phase::Rebooting, at, reason::COMMITTED, &message);
+    fields.insert("rebootMethod".to_owned(), json!(method));
     fields.insert("journalFence".to_owned(), json!(lease.accepted_fence()));
     patch(lease, &fields)
 }
@@ -83,8 +105,14 @@ pub fn landed(lease: &RebootLease, fence: i64, at: Timestamp) -> bool {
 
 /// The machine has accepted the reboot call.
 pub fn called(lease: &RebootLease) -> Value {
-    let message = "the reboot is called; the machine goes down";
-    patch(lease, &said(reason::REBOOT_CALLED, message))
+    let status = lease.status.as_ref();
+    let method = status.and_then(|status| status.reboot_method.as_deref());
+    let by = method.map_or_else(String::new, |method| format!(" by {method}"));
+    // Whom the machine waits for was told at the commit.
+    let waits = status.and_then(|status| status.message.split_once(", which waits"));
+    let waits = waits.map_or_else(String::new, |(_, rest)| format!(", which waits{rest}"));
+    let message = format!("the reboot is called{by}{waits}; the machine goes down");
+    patch(lease, &said(reason::REBOOT_CALLED, &message))
 }
 
 /// Back with another boot ID, and uncordoned.
@@ -167,6 +195,7 @@ fn patch(lease: &RebootLease, fields: &Map<String, Value>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use slipway_api::policy::RebootMethod;
 
     fn lease(status: &Value) -> RebootLease {
         serde_json::from_value(json!({
@@ -184,18 +213,49 @@ mod tests {
         "2026-01-01T00:00:01.123456Z".parse().unwrap()
     }
 
+    fn offer() -> Offer {
+        Offer::Ready {
+            method: RebootMethod::Signal,
+            delayed_by: vec!["kubelet (pid 7): pods".to_owned()],
+        }
+    }
+
+    #[test]
+    fn the_lease_says_by_which_method_and_who_puts_it_off() {
+        let mut lease = lease(&json!({"phase": "Drained", "fence": 7}));
+        let accepted = accept(&lease, "b", &offer(), 3, at())["status"].clone();
+        assert_eq!(accepted["rebootMethod"], "Signal");
+        let unknown = accept(&lease, "b", &Offer::NotAsked, 3, at());
+        assert!(unknown["status"]["rebootMethod"].is_null());
+        let status = committed(&lease, &offer(), at())["status"].clone();
+        assert_eq!(status["rebootMethod"], "Signal");
+        let said = status["message"].as_str().unwrap();
+        assert!(
+            said.contains("by Signal") && said.contains("kubelet (pid 7)"),
+            "{said}"
+        );
+        let shown = lease.status.as_mut().unwrap();
+        shown.message = said.to_owned();
+        shown.reboot_method = Some("Signal".to_owned());
+        let called = called(&lease)["status"]["message"].clone();
+        assert_eq!(
+            called,
+            "the reboot is called by Signal, which waits a while for kubelet (pid 7): pods; the machine goes down"
+        );
+    }
+
     #[test]
     fn every_write_is_a_compare_and_swap_of_status_only() {
         let lease = lease(&json!({"phase": "Drained", "fence": 7}));
         let drain = DrainProgress::default();
         let outcome = Outcome::failed("Vetoed", "x");
         for patch in [
-            accept(&lease, "b", 3, at()),
+            accept(&lease, "b", &Offer::NotAsked, 3, at()),
             journal(&lease, 3),
             progress(&lease, &drain, "Draining", "x"),
             waits(&lease, "ClockSkew", "x"),
             drained(&lease, &drain, at()),
-            committed(&lease, at()),
+            committed(&lease, &offer(), at()),
             called(&lease),
             rebooted(&lease, "b", at()),
             retired(&lease, &outcome, at()),
@@ -211,7 +271,7 @@ mod tests {
         let old = json!({"phase": "Granted", "fence": 3, "bootIDAfter": "z", "transitions": [
             {"phase": "Completed", "at": "2025-01-01T00:00:00.000000Z"},
             {"phase": "Pending", "at": "2026-01-01T00:00:00.000000Z"}]});
-        let patch = accept(&lease(&old), "boot", 3, at());
+        let patch = accept(&lease(&old), "boot", &offer(), 3, at());
         let status = &patch["status"];
         assert_eq!(
             (&status["phase"], &status["fence"]),
@@ -231,7 +291,7 @@ mod tests {
     #[test]
     fn f32_a_commit_whose_answer_was_lost_is_known_by_its_time() {
         let mut lease = lease(&json!({"phase": "Drained", "fence": 7}));
-        let status = committed(&lease, at())["status"].clone();
+        let status = committed(&lease, &offer(), at())["status"].clone();
         assert!(!landed(&lease, 7, at()));
         let merged = lease.status.as_mut().unwrap();
         merged.phase = Phase::Rebooting;

@@ -23,6 +23,7 @@ pub mod eviction;
 pub mod facts;
 pub mod health;
 pub mod host;
+pub mod installed;
 pub mod journal;
 pub mod lease_write;
 pub mod memory;
@@ -185,7 +186,8 @@ mod tests {
             settle: Duration::ZERO,
             poll: Duration::ZERO,
         };
-        let host = host::logind::LogindHost::new("/nonexistent".into(), String::new());
+        let methods = std::collections::BTreeMap::new();
+        let host = host::machine::Machine::new("/nonexistent".into(), String::new(), methods);
         may_move_between_threads(&run(config, Arc::new(host)));
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use clap::Parser;
 use slipway_node_agent::config::{Cli, LogFormat};
-use slipway_node_agent::host::logind::LogindHost;
+use slipway_node_agent::host::machine::Machine;
+use slipway_node_agent::installed::Installed;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -25,7 +26,9 @@ fn start(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let host = Arc::new(LogindHost::new(cli.boot_id_file, cli.dbus_address));
+    let installed = Installed::read(cli.config.as_deref())?;
+    let host = Machine::new(cli.boot_id_file, cli.dbus_address, installed.methods);
+    let host = Arc::new(host);
     runtime.block_on(async {
         let mut terminated = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;

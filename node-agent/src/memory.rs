@@ -8,6 +8,7 @@ use slipway_api::{Phase, RebootLease, drain_filter};
 
 use crate::drain::Drain;
 use crate::facts::{Clocks, Outcome, Preflight, Seen};
+use crate::host::Offer;
 
 /// How long the answer to the question before the cordon is good.
 const PREFLIGHT_VALID: Duration = Duration::from_secs(30);
@@ -25,6 +26,15 @@ pub struct Memory {
     drain_clock: Option<DrainClock>,
     pods_returned: Option<(i64, Timestamp)>,
     kind_missing_since: Option<Duration>,
+    kept: Option<Kept>,
+}
+
+/// What keeps the machine from being rebooted, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kept {
+    fence: i64,
+    kind: std::mem::Discriminant<Offer>,
+    since: Duration,
 }
 
 /// What was answered before the cordon.
@@ -78,6 +88,7 @@ impl Memory {
                 .pods_returned
                 .filter(|(of, _)| *of == fence)
                 .map(|(_, at)| at),
+            kept: Duration::ZERO,
             outcome: self.outcome.clone(),
         }
     }
@@ -116,6 +127,22 @@ impl Memory {
         let present = self.drain.take().filter(|drain| drain.fence == fence);
         self.drain
             .insert(present.unwrap_or_else(|| Drain::new(fence)))
+    }
+
+    /// How long the machine has given the present kind of answer other than yes; asked in every pass.
+    pub fn kept(&mut self, lease: Option<&RebootLease>, offer: &Offer, now: Duration) -> Duration {
+        let uncommitted = |lease: &&RebootLease| {
+            matches!(lease.phase(), Phase::Draining | Phase::Drained) && !offer.is_ready()
+        };
+        let Some(lease) = lease.filter(uncommitted) else {
+            self.kept = None;
+            return Duration::ZERO;
+        };
+        let (fence, kind) = (lease.accepted_fence(), std::mem::discriminant(offer));
+        let same = |kept: &Kept| (kept.fence, kept.kind) == (fence, kind);
+        let since = self.kept.filter(same).map_or(now, |kept| kept.since);
+        self.kept = Some(Kept { fence, kind, since });
+        now.saturating_sub(since)
     }
 
     /// How long the API server has said that it does not know the kind.
@@ -265,6 +292,33 @@ mod tests {
                 .seen(Some(&lease("Aborted")), None, &later)
                 .pods_returned,
             None
+        );
+    }
+
+    #[test]
+    fn f08_an_obstacle_counts_from_when_it_was_first_met_and_another_one_anew() {
+        let mut memory = Memory::default();
+        let (drained, at) = (lease("Drained"), Duration::from_secs);
+        let locked = |who: &str| Offer::Inhibited {
+            method: slipway_api::policy::RebootMethod::Logind,
+            by: vec![who.to_owned()],
+        };
+        let silent = Offer::Unanswered {
+            reason: String::new(),
+        };
+        let ready = Offer::by(slipway_api::policy::RebootMethod::Logind);
+        let mut kept = |offer: &Offer, now| memory.kept(Some(&drained), offer, at(now));
+        assert_eq!(kept(&locked("dpkg"), 10), at(0));
+        assert_eq!(kept(&locked("backup"), 40), at(30));
+        assert_eq!(kept(&silent, 50), at(0));
+        assert_eq!(kept(&locked("backup"), 60), at(0));
+        assert_eq!(kept(&ready, 70), at(0));
+        assert_eq!(kept(&locked("backup"), 80), at(0));
+        // What is committed is not kept any more.
+        let committed = lease("Rebooting");
+        assert_eq!(
+            memory.kept(Some(&committed), &locked("dpkg"), at(99)),
+            at(0)
         );
     }
 

@@ -82,7 +82,8 @@ fn unschedulable(node: &Node) -> bool {
     node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
 }
 
-fn mark(node: &Node) -> Mark {
+/// Our annotation on the Node.
+pub fn mark(node: &Node) -> Mark {
     match annotation(node, ANNOTATION_CORDONED) {
         None => Mark::Absent,
         Some(text) => serde_json::from_str(text).map_or(Mark::Unreadable, Mark::Ours),

@@ -13,6 +13,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use slipway_api::drain_filter::DrainRules;
 use slipway_api::names::MANAGER_AGENT;
+use slipway_api::policy::RebootMethod;
 use slipway_api::{Phase, RebootLease};
 use slipway_client::{CallError, ErrorClass, bounded, chain, clock};
 use tokio::sync::watch;
@@ -20,9 +21,11 @@ use tokio::sync::watch;
 use crate::checks::{self, Settled};
 use crate::decide::{Action, decide};
 use crate::error::PassError;
-use crate::facts::{Clocks, Facts, HostFacts, JournalView, LeaseView, LedgerView, Mark, PodsView};
+use crate::facts::{
+    Clocks, Facts, HostFacts, JournalView, LeaseView, LedgerView, Mark, PodsView, Seen,
+};
 use crate::health::{self, Health};
-use crate::host::Host;
+use crate::host::{Host, Offer};
 use crate::journal::Store;
 use crate::memory::Memory;
 use crate::observe::{LeaseRead, Reader};
@@ -108,6 +111,10 @@ impl Agent {
         };
         let ledger = self.ledger(present).await;
         let node = self.node().await?;
+        let offer = match wanted(present, &node, &journal) {
+            Some(method) => self.host.offer(&method).await,
+            None => Offer::NotAsked,
+        };
         let current = settled
             .as_ref()
             .is_none_or(|reading| report::change(&node, reading, clocks.wall).is_none());
@@ -116,7 +123,10 @@ impl Agent {
         let (pods, pods_problem) = self.pods(present, &node_facts.mark, clocks.api).await;
         clocks.boottime = clock::boottime();
         let left = pods.as_ref().map(Vec::len);
-        let seen = self.memory.seen(present, left, &clocks);
+        let seen = Seen {
+            kept: self.memory.kept(present, &offer, clocks.boottime),
+            ..self.memory.seen(present, left, &clocks)
+        };
         let facts = Facts {
             lease,
             ledger,
@@ -126,6 +136,7 @@ impl Agent {
                 boot_id,
                 need: checks::need(&settled),
                 shutdown_pending,
+                offer,
             },
             journal,
             clocks,
@@ -333,6 +344,25 @@ fn asks_host(lease: Option<&RebootLease>, journal: &JournalView, boot_id: &str) 
         JournalView::Unreadable { .. } => false,
     };
     called || lease.is_some_and(|lease| wants_ledger(lease) || lease.phase() == Phase::Rebooting)
+}
+
+/// The way to reboot that the host has to be asked for: before the node is touched, and before the
+/// call. In between, nothing depends on it.
+fn wanted(lease: Option<&RebootLease>, node: &Node, journal: &JournalView) -> Option<RebootMethod> {
+    let lease = lease?;
+    let called = match journal {
+        JournalView::Readable(journal) => journal.call.is_some(),
+        JournalView::Unreadable { .. } => false,
+    };
+    let matters = match lease.phase() {
+        Phase::Pending | Phase::Granted => lease.open_grant().is_some(),
+        Phase::Draining => node_write::mark(node) == Mark::Absent,
+        Phase::Drained => true,
+        Phase::Rebooting => !called,
+        Phase::Rebooted | Phase::Completed | Phase::Aborted | Phase::Failed => false,
+    };
+    let grant = lease.spec.grant.as_ref().filter(|_| matters)?;
+    Some(grant.reboot.method.clone())
 }
 
 /// Accept and commit need the ledger, nothing else does.

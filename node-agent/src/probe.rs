@@ -1,7 +1,7 @@
 //! Who this agent is, and whether it may do what it will have to: asked before it matters.
 //!
 //! Owns the identity check (faults.md F21) and the permission probe, which name what is missing:
-//! a CRD, a permission, the impersonation, logind. Changes nothing on the API server.
+//! a CRD, a permission, the impersonation, a way to reboot the host. Changes nothing on the API server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub async fn watch_permissions(
     let mut backoff = Backoff::default();
     loop {
         let mut problems = missing(reader).await;
-        if let Err(error) = host.shutdown_pending().await {
+        if let Err(error) = host.ready().await {
             problems.push(error.to_string());
         }
         let good = problems.is_empty();

@@ -14,6 +14,10 @@ pub const DRAIN_BLOCKED: &str = "DrainBlocked";
 pub const DRAINED: &str = "Drained";
 /// The node's clock and the API server's differ too much to judge the second key.
 pub const CLOCK_SKEW: &str = "ClockSkew";
+/// Locks of logind block a shutdown of the host.
+pub const INHIBITED: &str = "Inhibited";
+/// The host does not offer the way to reboot that is wanted.
+pub const METHOD_UNAVAILABLE: &str = "MethodUnavailable";
 /// The commit point is passed.
 pub const COMMITTED: &str = "Committed";
 /// The machine has accepted the reboot call.
@@ -26,7 +30,7 @@ pub const REBOOTED_ELSEWHERE: &str = "RebootedElsewhere";
 pub const VETOED: &str = "Vetoed";
 /// The reboot was committed and did not happen.
 pub const NOT_REBOOTED: &str = "NotRebooted";
-/// The machine refused to reboot.
+/// The machine refused to reboot, or locks kept it from rebooting for too long.
 pub const REBOOT_REFUSED: &str = "RebootRefused";
 /// Nothing asks for the reboot any more.
 pub const NO_LONGER_NEEDED: &str = "NoLongerNeeded";

@@ -44,6 +44,12 @@ pub fn reasons() -> Vec<Reason> {
             count: 2,
             example: "shop/cart-0".to_owned(),
         },
+        Reason::RebootDelay { until },
+        Reason::VolumesAttached {
+            count: 2,
+            example: "csi-0a1b2c".to_owned(),
+            until,
+        },
         Reason::Rebooting,
         Reason::Verifying,
         Reason::Stuck { since },

@@ -1,8 +1,9 @@
 //! The second key: may a drained node be rebooted right now?
 
 use jiff::Timestamp;
+use slipway_api::lease::Grant;
 use slipway_api::people::Override;
-use slipway_api::{Phase, RebootLease};
+use slipway_api::{Duration, Phase, RebootLease};
 
 use crate::blockers;
 use crate::breaker;
@@ -69,13 +70,58 @@ pub fn judge(
         // The agent sees the same and gives up, or the slot is about to be restored.
         return ClearVerdict::Wait(Reason::SlotHeld);
     }
-    match pods_left.first() {
-        Some(example) => ClearVerdict::Wait(Reason::PodsLeft {
+    if let Some(example) = pods_left.first() {
+        return ClearVerdict::Wait(Reason::PodsLeft {
             count: pods_left.len(),
             example: example.clone(),
-        }),
+        });
+    }
+    let attached = fresh.volumes.get(&node.name).map_or(&[][..], Vec::as_slice);
+    match delayed(lease, now).or_else(|| volumes_keep(lease, attached, now)) {
+        Some(reason) => ClearVerdict::Wait(reason),
         None => ClearVerdict::Clear,
     }
+}
+
+/// `reboot.delay`, which has to be over before the first of the reads that the key rests on.
+pub(crate) fn delayed(lease: &RebootLease, now: Timestamp) -> Option<Reason> {
+    let until = drained_until(lease, |grant| grant.reboot.delay, now)?;
+    Some(Reason::RebootDelay { until })
+}
+
+/// `drain.waitForVolumeDetach`: volumes that are left after it go down with the node (F108).
+fn volumes_keep(lease: &RebootLease, attached: &[String], now: Timestamp) -> Option<Reason> {
+    let until = volumes_awaited_until(lease, now)?;
+    attached.first().map(|example| Reason::VolumesAttached {
+        count: attached.len(),
+        example: example.clone(),
+        until,
+    })
+}
+
+/// Until when volumes that are attached to a drained node are waited for; `None` once they are not.
+pub fn volumes_awaited_until(lease: &RebootLease, now: Timestamp) -> Option<Timestamp> {
+    drained_until(lease, |grant| grant.drain.wait_for_volume_detach, now)
+}
+
+/// The end of a time that begins when the node was drained, while that is still to come.
+fn drained_until(
+    lease: &RebootLease,
+    wait: impl Fn(&Grant) -> Duration,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let grant = lease.spec.grant.as_ref()?;
+    let wait = wait(grant).signed();
+    if grant.fence != lease.accepted_fence() || wait.is_zero() {
+        return None;
+    }
+    let steps = lease.status.iter().flat_map(|status| &status.transitions);
+    let drained = steps.rev().find(|step| step.phase == Phase::Drained);
+    // An agent's clock that is ahead must not make the wait longer; a step that is not told of has
+    // only just been taken.
+    let since = drained.map_or(now, |step| step.at.0.min(now));
+    let until = since.saturating_add(wait).unwrap_or(Timestamp::MAX);
+    (now < until).then_some(until)
 }
 
 /// A definite no to a reboot that has not been committed, if there is one.

@@ -97,6 +97,10 @@ impl Reason {
             Self::Draining => "The end of the drain.",
             Self::Drained => "The last checks, within seconds.",
             Self::PodsLeft { .. } => "The pods leaving the node.",
+            Self::RebootDelay { .. } => "Time: spec.reboot.delay since the drain.",
+            Self::VolumesAttached { .. } => {
+                "The volumes being detached, or spec.drain.waitForVolumeDetach since the drain."
+            }
             Self::Rebooting => "The node coming back.",
             Self::Verifying => "The node being Ready for spec.verify.nodeReadyFor.",
             Self::Stuck { .. } => {
@@ -153,6 +157,8 @@ impl Reason {
                 | Self::Draining
                 | Self::Drained
                 | Self::PodsLeft { .. }
+                | Self::RebootDelay { .. }
+                | Self::VolumesAttached { .. }
                 | Self::Rebooting
                 | Self::Verifying
                 | Self::PodsNotReady { .. }
@@ -170,6 +176,7 @@ impl Reason {
             | Self::Frozen { until, .. }
             | Self::MinInterval { until, .. }
             | Self::CanarySoaks { until, .. }
+            | Self::RebootDelay { until }
             | Self::BackingOff { until, .. }
             | Self::Undrainable { until, .. }
             | Self::DrainCausesBlock { until, .. }

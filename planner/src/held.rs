@@ -216,7 +216,9 @@ fn granted(index: &Index<'_>, row: &Row<'_>, lease: &RebootLease, grant: &Grant)
         Phase::Draining => refusal().map_or_else(|| Held::because(Reason::Draining), call_off),
         Phase::Drained => refusal().map_or_else(
             || Held {
-                reason: Some(key_waits_for(index, row).unwrap_or(Reason::Drained)),
+                reason: key_waits_for(index, row)
+                    .or_else(|| clear::delayed(lease, now))
+                    .or(Some(Reason::Drained)),
                 ..drained(node, lease, fence, now)
             },
             call_off,
@@ -308,7 +310,10 @@ fn drained(node: &NodeView, lease: &RebootLease, fence: i64, now: Timestamp) -> 
         fence,
     };
     let Some(turned) = turned else {
+        // Asked for all the same: the answer is what people see in the lease.
+        let delay = clear::delayed(lease, now).and_then(|reason| reason.until());
         let again = now.saturating_add(RETRY_CLEAR).unwrap_or(Timestamp::MAX);
+        let again = delay.unwrap_or(again);
         return Held {
             wakes: vec![again],
             ..Held::act(clear, Reason::Drained)

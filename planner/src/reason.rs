@@ -303,6 +303,20 @@ pub enum Reason {
         /// One of them, as namespace/name.
         example: String,
     },
+    /// The policy wants a pause between the drain and the reboot.
+    RebootDelay {
+        /// When it ends.
+        until: Timestamp,
+    },
+    /// Volumes are still attached to the drained node.
+    VolumesAttached {
+        /// How many.
+        count: usize,
+        /// Name of one `VolumeAttachment`.
+        example: String,
+        /// Until when they are waited for.
+        until: Timestamp,
+    },
     /// The reboot has been called.
     Rebooting,
     /// Rebooted; waiting for the node to be Ready for long enough.

@@ -156,6 +156,17 @@ impl fmt::Display for Reason {
             Self::PodsLeft { count, example } => {
                 write!(f, "{count} pods have to leave first, {example} among them")
             }
+            Self::RebootDelay { until } => {
+                write!(f, "drained; spec.reboot.delay of the policy lasts until {until}")
+            }
+            Self::VolumesAttached {
+                count,
+                example,
+                until,
+            } => write!(
+                f,
+                "{count} volumes are still attached to the node, {example} among them; they are waited for until {until}"
+            ),
             Self::Rebooting => f.write_str("the reboot has been called"),
             Self::Verifying => f.write_str("rebooted; it has to be Ready for a while"),
             Self::Stuck { since } => write!(

@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub leader_node: Option<String>,
     /// What blockers have answered.
     pub blockers: Answers,
+    /// `VolumeAttachments` by node; read for a second key only, while it waits for them.
+    pub volumes: BTreeMap<String, Vec<String>>,
     /// UIDs of nodes in the ledger that are gone, and since when that is known to us.
     pub gone: BTreeMap<String, Timestamp>,
 }

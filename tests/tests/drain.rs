@@ -10,6 +10,8 @@ mod budgets;
 mod endings;
 #[path = "drain/golden.rs"]
 mod golden;
+#[path = "drain/paper.rs"]
+mod paper;
 #[path = "drain/rules.rs"]
 mod rules;
 

@@ -19,6 +19,8 @@ mod lost;
 mod marks;
 #[path = "protocol/operations.rs"]
 mod operations;
+#[path = "protocol/pauses.rs"]
+mod pauses;
 #[path = "protocol/people.rs"]
 mod people;
 #[allow(dead_code, reason = "what takes minutes is for the suite nightly")]

@@ -22,6 +22,11 @@ app.kubernetes.io/name: slipway
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 
+{{/* The agents' installed configuration. */}}
+{{- define "slipway.agent.config" -}}
+{{ dict "methods" .Values.agent.methods | toJson }}
+{{- end }}
+
 {{/* What `automountServiceAccountToken` would mount, but with a token that really ends after an
      hour: the API server stretches tokens of the automatic volume to a year. */}}
 {{- define "slipway.tokenVolume" -}}

@@ -62,6 +62,12 @@ pub struct DrainSettings {
     /// 0s.
     #[serde(default)]
     pub delay: Duration,
+    /// How long, from the end of the drain, the node's volumes are waited for: until its
+    /// `VolumeAttachments` have gone. After this time the node is rebooted with what is left, and the
+    /// operator's log names it. Volumes of pods that stay on the node, such as those of a
+    /// DaemonSet, are not detached: there the whole time is waited. 0s waits for none. Default 2m.
+    #[serde(default = "DrainSettings::two_minutes")]
+    pub wait_for_volume_detach: Duration,
 }
 
 impl DrainSettings {
@@ -71,6 +77,10 @@ impl DrainSettings {
 
     fn half_an_hour() -> Duration {
         Duration::from_secs(30 * 60)
+    }
+
+    fn two_minutes() -> Duration {
+        Duration::from_secs(120)
     }
 
     /// From the acceptance until `onTimeout` applies; `None` where the drain has no limit.
@@ -92,6 +102,7 @@ impl Default for DrainSettings {
             empty_dir_data: EmptyDirData::Delete,
             preflight: Self::yes(),
             delay: Duration::default(),
+            wait_for_volume_detach: Self::two_minutes(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use slipway_api::RebootLease;
 
-use super::rules::{call_may_fire, clear, going_down, journal, may_commit, young};
+use super::rules::{call_is_void, call_may_fire, clear, going_down, journal, may_commit, young};
 use super::{Action, SOON, Why, wait};
 use crate::facts::{Facts, Mark, Need, Outcome};
 use crate::journal::Journal;
@@ -28,8 +28,15 @@ pub(super) fn committed(facts: &Facts, lease: &RebootLease) -> Action {
     if before != facts.host.boot_id {
         return after_boot(facts, fence);
     }
+    let grant = lease
+        .spec
+        .grant
+        .as_ref()
+        .filter(|grant| grant.fence == fence);
+    let void = grant.is_some_and(|grant| call_is_void(facts, grant));
+    let fires = call_may_fire(facts) && !void;
     // Without our own note of this commit nobody knows whether the call was made.
-    if call_may_fire(facts) || (noted.is_none() && (young(facts) || going_down(facts))) {
+    if fires || (noted.is_none() && (young(facts) || going_down(facts))) {
         let called = noted.is_some_and(|journal| journal.call.is_some());
         return if called && status.reason == reason::COMMITTED {
             Action::MarkCalled { fence }
@@ -74,10 +81,17 @@ fn retry(facts: &Facts, lease: &RebootLease, journal: &Journal) -> Action {
 fn not_rebooted(journal: Option<&Journal>) -> Outcome {
     match journal.filter(|journal| journal.refusals > 0) {
         Some(journal) => Outcome::failed(reason::REBOOT_REFUSED, journal.refusal.clone()),
-        None => Outcome::failed(
-            reason::NOT_REBOOTED,
-            "the reboot was committed, and the node did not go down",
-        ),
+        None => Outcome::failed(reason::NOT_REBOOTED, stayed_up(journal)),
+    }
+}
+
+fn stayed_up(journal: Option<&Journal>) -> String {
+    let call = journal.and_then(|journal| journal.call.as_ref());
+    let what = "the node did not go down: its boot ID is the same";
+    match call.and_then(|call| call.answer.as_deref()) {
+        Some(answer) => format!("the reboot was called ({answer}), and {what}"),
+        None if call.is_some() => format!("the reboot was called, and {what}"),
+        None => format!("the reboot was committed, and {what}"),
     }
 }
 

@@ -7,6 +7,7 @@ use slipway_api::lease::Grant;
 use slipway_api::{RebootLease, drain_filter};
 
 use super::Why;
+use super::way::{self, Way};
 use crate::facts::{Facts, JournalView, LedgerView, Mark, Need, PodsView};
 use crate::journal::Journal;
 
@@ -14,6 +15,8 @@ use crate::journal::Journal;
 ///
 /// Shorter, and a node could be uncordoned and reboot with new pods on it.
 pub const CALL_MAY_FIRE: Duration = Duration::from_mins(10);
+/// The same at least, where the call was answered and the machine says that it is not going down.
+pub const ANSWERED_MAY_FIRE: Duration = Duration::from_secs(30);
 /// How long the second key is valid.
 pub const CLEAR_VALID: SignedDuration = SignedDuration::from_secs(60);
 /// How far in the future a second key may be before it is not believed.
@@ -57,8 +60,14 @@ pub(super) fn may_commit(facts: &Facts, lease: &RebootLease, fence: i64) -> Resu
     if facts.host.need != Need::Required && !asked {
         return Err(Why::NotRequired);
     }
-    if facts.host.shutdown_pending != Some(false) {
+    if !is_up(facts) {
         return Err(Why::HostNotReady);
+    }
+    let grant = lease.spec.grant.as_ref().filter(|g| g.fence == fence);
+    match grant.map(|grant| way::of(facts, grant)) {
+        Some(Way::Open) => {}
+        Some(Way::Shut(why)) => return Err(why),
+        Some(Way::Ends(_)) | None => return Err(Why::HostNotReady),
     }
     slot(facts, lease, fence)
 }
@@ -119,6 +128,36 @@ pub(super) fn call_may_fire(facts: &Facts) -> bool {
         let passed = facts.clocks.boottime.saturating_sub(call.at());
         call.boot_id == facts.host.boot_id && (passed < CALL_MAY_FIRE || going_down(facts))
     })
+}
+
+/// True when the call was answered, and the machine says that nothing comes of it although the time
+/// that the policy gives it is over (F09): no need to wait for as long as a doubt would take.
+pub(super) fn call_is_void(facts: &Facts, grant: &Grant) -> bool {
+    let Some(journal) = journal(facts).filter(|journal| journal.committed == grant.fence) else {
+        return false;
+    };
+    let limit = grant.reboot.timeout.0.max(ANSWERED_MAY_FIRE);
+    journal.call.as_ref().is_some_and(|call| {
+        call.answer.is_some()
+            && facts.host.shutdown_pending == Some(false)
+            && facts.clocks.boottime.saturating_sub(call.at()) >= limit
+    })
+}
+
+/// True when the machine is not going down, as far as the way of its reboot can tell: one that needs
+/// no bus must work on a machine that has none.
+fn is_up(facts: &Facts) -> bool {
+    match facts.host.shutdown_pending {
+        Some(pending) => !pending,
+        None => facts.host.offer.is_blind(),
+    }
+}
+
+/// The same for the acceptance: a machine that cannot be rebooted is accepted, so that the lease says
+/// why, and is not touched.
+pub(super) fn may_begin(facts: &Facts) -> bool {
+    let cannot = facts.host.offer.problem().is_some();
+    is_up(facts) || (cannot && facts.host.shutdown_pending.is_none())
 }
 
 pub(super) fn going_down(facts: &Facts) -> bool {

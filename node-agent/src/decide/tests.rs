@@ -6,3 +6,4 @@ mod drains;
 mod faults;
 mod people;
 mod rows;
+mod ways;

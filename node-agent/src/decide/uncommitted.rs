@@ -5,8 +5,10 @@ use slipway_api::policy::OnDrainTimeout;
 use slipway_api::{Phase, RebootLease, RebootLeaseStatus};
 
 use super::rules::{call_may_fire, goes_anyway, may_commit};
+use super::way::{self, Way};
 use super::{Action, PREFLIGHT_PATIENCE, SOON, Why, wait};
 use crate::facts::{Facts, Mark, Need, Outcome, PodsView, Preflight};
+use crate::host::Offer;
 use crate::reason;
 
 /// Draining or Drained: the node is ours, and everything can still be undone.
@@ -62,6 +64,11 @@ pub(super) fn uncommitted(facts: &Facts, lease: &RebootLease) -> Action {
 /// The node is untouched: a delay, and the question whether it could be drained, come first.
 fn before_cordon(facts: &Facts, grant: &Grant) -> Action {
     let fence = grant.fence;
+    match way::of(facts, grant) {
+        Way::Open => {}
+        Way::Shut(why) => return wait(why, SOON),
+        Way::Ends(outcome) => return Action::Retire { fence, outcome },
+    }
     let delay = grant.drain.delay.0;
     let left = delay.saturating_sub(facts.seen.drain_elapsed);
     if !left.is_zero() {
@@ -93,12 +100,17 @@ fn cordoned(facts: &Facts, lease: &RebootLease, grant: &Grant) -> Action {
     }
     match lease.phase() {
         Phase::Draining => Action::MarkDrained { fence },
-        Phase::Drained => match may_commit(facts, lease, fence) {
-            Ok(()) => Action::Commit { fence },
-            // Whatever can still leave may leave until the last moment.
-            Err(_) if !empty => Action::Evict { fence },
-            Err(why) => wait(why, SOON),
-        },
+        Phase::Drained => {
+            if let Way::Ends(outcome) = way::of(facts, grant) {
+                return Action::Retire { fence, outcome };
+            }
+            match may_commit(facts, lease, fence) {
+                Ok(()) => Action::Commit { fence },
+                // Whatever can still leave may leave until the last moment.
+                Err(_) if !empty => Action::Evict { fence },
+                Err(why) => wait(why, SOON),
+            }
+        }
         Phase::Pending
         | Phase::Granted
         | Phase::Rebooting
@@ -142,6 +154,10 @@ fn ends(facts: &Facts, status: &RebootLeaseStatus, grant: &Grant) -> Option<Outc
     };
     // A node that was never cordoned was never drained, whatever is to follow from a long drain.
     let untouched = facts.node.mark == Mark::Absent;
+    if untouched && matches!(facts.host.offer, Offer::Inhibited { .. }) {
+        // Locks keep it, for as long as the policy lets them: no drain has begun.
+        return None;
+    }
     (status.phase == Phase::Draining && late && (aborts || untouched))
         .then(|| Outcome::failed(reason::DRAIN_TIMEOUT, timeout_message(status, grant)))
 }

@@ -1,92 +1,155 @@
-//! The real machine: boot ID from a file, everything else from systemd-logind over the system bus.
+//! systemd-logind, and systemd itself, over the host's system bus.
 //!
 //! Owns the connection, which it makes anew for every question: questions are rare, and a socket
 //! that outlives a restart of the bus would answer nothing for ever. Never skips an inhibitor.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt};
-use slipway_api::policy::RebootMethod;
 use tokio::time::timeout;
 use zbus::zvariant::DynamicType;
 use zbus::{Connection, Message, OwnedVariant, connection};
 
-use super::{CALL_TIMEOUT, Host, HostError, RebootError};
+use super::{CALL_TIMEOUT, HostError, RebootError};
 
 const SERVICE: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";
 const MANAGER: &str = "org.freedesktop.login1.Manager";
+const SYSTEMD: (&str, &str, &str) = (
+    "org.freedesktop.systemd1",
+    "/org/freedesktop/systemd1",
+    "org.freedesktop.systemd1.Manager",
+);
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// `SD_LOGIND_ROOT_CHECK_INHIBITORS`: root, too, obeys block locks on a systemd before 257.
 const CHECK_INHIBITORS: u64 = 1;
-/// Most inhibitors named in a refusal.
-const BLOCKERS_MAX: usize = 5;
+/// Most inhibitors named at once.
+const NAMED_MAX: usize = 5;
+/// How long the two questions before a reboot may take.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
 
-/// The machine that the agent runs on.
+/// logind of a host.
 #[derive(Clone, Debug)]
-pub struct LogindHost {
-    boot_id_file: PathBuf,
+pub struct Logind {
     bus: String,
 }
 
-impl LogindHost {
-    /// `boot_id_file` is the host's `/proc/sys/kernel/random/boot_id`, `bus` a D-Bus address.
-    pub fn new(boot_id_file: PathBuf, bus: String) -> Self {
-        Self { boot_id_file, bus }
+/// What logind says before anything is asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// The host has none.
+    Absent {
+        /// How that is known.
+        reason: String,
+    },
+    /// It does not answer.
+    Silent {
+        /// What happened.
+        reason: String,
+    },
+    /// It does not let us reboot the host.
+    No {
+        /// Its word.
+        reason: String,
+    },
+    /// It would, but for the locks.
+    Yes(Locks),
+}
+
+/// The inhibitors of a shutdown, one sentence each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Locks {
+    /// Those that block it.
+    pub block: Vec<String>,
+    /// Those that only put it off.
+    pub delay: Vec<String>,
+}
+
+impl Logind {
+    /// `bus` is a D-Bus address.
+    pub fn new(bus: String) -> Self {
+        Self { bus }
     }
 
-    async fn connect(&self) -> Result<Connection, zbus::Error> {
-        connection::Builder::address(self.bus.as_str())
-            .method_timeout(CALL_TIMEOUT)
-            .build()
-            .await
-    }
-
-    async fn read_boot_id(&self) -> Result<String, HostError> {
-        let failed = |reason: String| HostError {
-            what: "read the boot ID",
-            reason: format!("{}: {reason}", self.boot_id_file.display()),
-        };
-        let text = tokio::fs::read_to_string(&self.boot_id_file)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        let id = text.trim();
-        // A boot ID that is not one would look like a reboot, and end a lease as Rebooted.
-        let valid =
-            (32..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        if valid {
-            Ok(id.to_owned())
-        } else {
-            Err(failed(format!("not a boot ID: {id:?}")))
+    /// Whether it would reboot the host, and who would hold that up.
+    pub async fn ask(&self) -> Says {
+        if let Some(socket) = self.bus.strip_prefix("unix:path=")
+            && !Path::new(socket).exists()
+        {
+            return Says::Absent {
+                reason: "the host has no system bus".to_owned(),
+            };
+        }
+        let silent = |reason| Says::Silent { reason };
+        match timeout(ASK_LIMIT, self.questions()).await {
+            Ok(Ok(says)) => says,
+            Ok(Err(error)) if is_absent(&error) => Says::Absent {
+                reason: format!("the host has no logind: {error}"),
+            },
+            Ok(Err(error)) => silent(format!("logind's CanReboot failed: {error}")),
+            Err(_) => silent(format!("logind does not answer within {ASK_LIMIT:?}")),
         }
     }
 
-    async fn read_shutdown_pending(&self) -> Result<bool, zbus::Error> {
+    async fn questions(&self) -> Result<Says, zbus::Error> {
         let bus = self.connect().await?;
-        let reply = call(&bus, PROPERTIES, "Get", &(MANAGER, "PreparingForShutdown")).await?;
-        let value: OwnedVariant = reply.body().deserialize()?;
-        bool::try_from(value)
+        let reply = call(&bus, MANAGER, "CanReboot", &()).await?;
+        let word: String = reply.body().deserialize()?;
+        // Newer ones say `inhibited` or the like: the locks tell who it is.
+        if word != "yes" && !word.contains("inhibit") {
+            let reason = format!("logind's CanReboot says {word:?}");
+            return Ok(Says::No { reason });
+        }
+        locks(&bus).await.map(Says::Yes)
     }
 
-    async fn call_reboot(&self) -> Result<(), RebootError> {
-        // Until the call is sent nothing can happen: an error here is a plain refusal.
-        let bus = match timeout(CALL_TIMEOUT / 2, self.connect()).await {
-            Ok(Ok(bus)) => bus,
-            Ok(Err(error)) => return Err(refused(format!("no system bus: {error}"))),
-            Err(_) => return Err(refused("the system bus does not answer".to_owned())),
+    /// Whether the host is on its way down: as logind sees it, or as systemd does, which also knows of
+    /// what passed over logind. One that is not there is not asked; no answer of both is an error.
+    pub async fn shutdown_pending(&self) -> Result<bool, HostError> {
+        let failed = |reason: String| HostError {
+            what: "ask the host whether a shutdown is pending",
+            reason,
         };
-        let question = call(&bus, MANAGER, "CanReboot", &());
-        match timeout(CALL_TIMEOUT / 4, question).await {
-            Ok(Ok(reply)) => {
-                let answer: String = reply.body().deserialize().unwrap_or_default();
-                if matches!(answer.as_str(), "no" | "na" | "challenge") {
-                    let reason = format!("logind's CanReboot says {answer:?}");
-                    return Err(self.refusal(&bus, reason).await);
-                }
-            }
-            Ok(Err(error)) => return Err(refused(format!("logind's CanReboot failed: {error}"))),
-            Err(_) => return Err(refused("logind does not answer".to_owned())),
+        match timeout(CALL_TIMEOUT, self.read_pending()).await {
+            Ok(Ok(pending)) => Ok(pending),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed(format!("no answer within {CALL_TIMEOUT:?}"))),
         }
+    }
+
+    async fn read_pending(&self) -> Result<bool, zbus::Error> {
+        let bus = self.connect().await?;
+        let logind = (SERVICE, PATH, MANAGER);
+        let preparing = match property(&bus, logind, "PreparingForShutdown").await {
+            Ok(value) => bool::try_from(value).map(Some),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }?;
+        match property(&bus, SYSTEMD, "SystemState").await {
+            Ok(state) => {
+                let state = String::try_from(state)?;
+                Ok(preparing == Some(true) || state == "stopping")
+            }
+            Err(error) if is_absent(&error) => preparing.ok_or(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for the reboot.
+    ///
+    /// # Errors
+    /// [`RebootError`]
+    pub async fn reboot(&self) -> Result<(), RebootError> {
+        // Until the call is sent nothing can happen: an error here is a plain refusal.
+        let bus = match timeout(ASK_LIMIT, self.connect()).await {
+            Ok(Ok(bus)) => bus,
+            Ok(Err(error)) => return Err(RebootError::refused(format!("no system bus: {error}"))),
+            Err(_) => {
+                return Err(RebootError::refused(
+                    "the system bus does not answer".to_owned(),
+                ));
+            }
+        };
         let sent = async {
             match call(&bus, MANAGER, "RebootWithFlags", &CHECK_INHIBITORS).await {
                 Err(error) if is_unknown_method(&error) => {
@@ -97,9 +160,7 @@ impl LogindHost {
         };
         match timeout(CALL_TIMEOUT, sent).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) if is_definite(&error) => {
-                Err(self.refusal(&bus, error.to_string()).await)
-            }
+            Ok(Err(error)) if is_definite(&error) => Err(refusal(&bus, error.to_string()).await),
             Ok(Err(error)) => Err(RebootError::Unclear {
                 reason: error.to_string(),
             }),
@@ -109,48 +170,39 @@ impl LogindHost {
         }
     }
 
-    async fn refusal(&self, bus: &Connection, reason: String) -> RebootError {
-        // Who blocks is for people; not knowing it changes nothing.
-        let blockers = timeout(CALL_TIMEOUT / 4, blockers(bus))
+    async fn connect(&self) -> Result<Connection, zbus::Error> {
+        connection::Builder::address(self.bus.as_str())
+            .method_timeout(CALL_TIMEOUT)
+            .build()
             .await
-            .ok()
-            .and_then(Result::ok)
-            .unwrap_or_default();
-        RebootError::Refused { reason, blockers }
     }
 }
 
-impl Host for LogindHost {
-    fn boot_id(&self) -> BoxFuture<'_, Result<String, HostError>> {
-        let read = async {
-            match timeout(CALL_TIMEOUT, self.read_boot_id()).await {
-                Ok(answer) => answer,
-                Err(_) => Err(unanswered("read the boot ID")),
-            }
-        };
-        read.boxed()
+async fn refusal(bus: &Connection, reason: String) -> RebootError {
+    // Who blocks is for people; not knowing it changes nothing.
+    let locks = timeout(CALL_TIMEOUT / 4, locks(bus)).await;
+    let locks = locks.ok().and_then(Result::ok).unwrap_or_default();
+    RebootError::Refused {
+        reason,
+        blockers: locks.block,
     }
+}
 
-    fn reboot(&self, method: RebootMethod) -> BoxFuture<'_, Result<(), RebootError>> {
-        match method {
-            // logind is the only, hence the least privileged, way of this agent.
-            RebootMethod::Auto | RebootMethod::Logind => self.call_reboot().boxed(),
-        }
-    }
-
-    fn shutdown_pending(&self) -> BoxFuture<'_, Result<bool, HostError>> {
-        let what = "ask logind whether a shutdown is pending";
-        let read = async move {
-            match timeout(CALL_TIMEOUT, self.read_shutdown_pending()).await {
-                Ok(answer) => answer.map_err(|error| HostError {
-                    what,
-                    reason: error.to_string(),
-                }),
-                Err(_) => Err(unanswered(what)),
-            }
-        };
-        read.boxed()
-    }
+async fn property(
+    bus: &Connection,
+    (service, path, interface): (&str, &str, &str),
+    name: &str,
+) -> Result<OwnedVariant, zbus::Error> {
+    let reply = bus
+        .call_method(
+            Some(service),
+            path,
+            Some(PROPERTIES),
+            "Get",
+            &(interface, name),
+        )
+        .await?;
+    reply.body().deserialize()
 }
 
 async fn call<B>(
@@ -169,20 +221,27 @@ where
 /// what, who, why, mode, uid, pid: a row of `ListInhibitors`.
 type Inhibitor = (String, String, String, String, u32, u32);
 
-async fn blockers(bus: &Connection) -> Result<Vec<String>, zbus::Error> {
+async fn locks(bus: &Connection) -> Result<Locks, zbus::Error> {
     let reply = call(bus, MANAGER, "ListInhibitors", &()).await?;
     let all: Vec<Inhibitor> = reply.body().deserialize()?;
-    Ok(all
-        .into_iter()
-        .filter_map(name_of_blocker)
-        .take(BLOCKERS_MAX)
-        .collect())
+    Ok(Locks::of(&all))
 }
 
-/// Delay locks only postpone; a block lock on shutdown is what refuses.
-fn name_of_blocker((what, who, why, mode, _, pid): Inhibitor) -> Option<String> {
-    let blocks = mode.starts_with("block") && what.split(':').any(|lock| lock == "shutdown");
-    blocks.then(|| format!("{who} (pid {pid}): {why}"))
+impl Locks {
+    /// Delay locks only postpone; a block lock on shutdown is what refuses.
+    fn of(all: &[Inhibitor]) -> Self {
+        let of_mode = |begin: &str| {
+            let wanted = all.iter().filter(|(what, _, _, mode, _, _)| {
+                mode.starts_with(begin) && what.split(':').any(|lock| lock == "shutdown")
+            });
+            let named = wanted.map(|(_, who, why, _, _, pid)| format!("{who} (pid {pid}): {why}"));
+            named.take(NAMED_MAX).collect()
+        };
+        Self {
+            block: of_mode("block"),
+            delay: of_mode("delay"),
+        }
+    }
 }
 
 /// True when the answer proves that logind did nothing.
@@ -208,17 +267,18 @@ fn is_unknown_method(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::FDO(cause) if matches!(cause.as_ref(), zbus::fdo::Error::UnknownMethod(_)))
 }
 
-fn refused(reason: String) -> RebootError {
-    RebootError::Refused {
-        reason,
-        blockers: Vec::new(),
-    }
-}
-
-fn unanswered(what: &'static str) -> HostError {
-    HostError {
-        what,
-        reason: format!("no answer within {CALL_TIMEOUT:?}"),
+/// True when the bus says that nobody offers the service, and nobody can be started for it.
+fn is_absent(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::MethodError(name, _, _) => {
+            let name = name.as_str();
+            name.contains(".Spawn.") || name.ends_with("NoSuchUnit") || name.ends_with("UnitMasked")
+        }
+        zbus::Error::FDO(cause) => matches!(
+            cause.as_ref(),
+            zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_)
+        ),
+        _ => false,
     }
 }
 
@@ -232,11 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn only_block_locks_on_shutdown_are_named() {
-        let named = name_of_blocker(inhibitor("shutdown:sleep", "block"));
-        assert_eq!(named.as_deref(), Some("dpkg (pid 7): upgrade"));
-        assert_eq!(name_of_blocker(inhibitor("shutdown", "delay")), None);
-        assert_eq!(name_of_blocker(inhibitor("sleep", "block")), None);
+    fn f08_block_locks_on_shutdown_are_told_from_delays_and_from_locks_on_something_else() {
+        let named = vec!["dpkg (pid 7): upgrade".to_owned()];
+        let locks = Locks::of(&[
+            inhibitor("shutdown:sleep", "block"),
+            inhibitor("sleep", "block"),
+        ]);
+        assert_eq!((locks.block, locks.delay.len()), (named.clone(), 0));
+        let locks = Locks::of(&[inhibitor("shutdown", "delay"), inhibitor("idle", "delay")]);
+        assert_eq!((locks.block.len(), locks.delay), (0, named));
     }
 
     #[test]
@@ -248,25 +312,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_holds_no_boot_id_is_not_taken_for_a_reboot() {
-        let file = tempfile::NamedTempFile::new()
-            .unwrap()
-            .into_temp_path()
-            .to_path_buf();
-        let host = LogindHost::new(file.clone(), "unix:path=/nonexistent".into());
-        std::fs::write(&file, "\n").unwrap();
-        assert!(host.boot_id().await.is_err());
-        std::fs::write(&file, "0d4c47c4-8a7c-4b5e-9d5f-0123456789ab\n").unwrap();
-        let id = host.boot_id().await.unwrap();
-        std::fs::remove_file(&file).unwrap();
-        assert_eq!(id, "0d4c47c4-8a7c-4b5e-9d5f-0123456789ab");
-    }
-
-    #[tokio::test]
-    async fn without_a_bus_the_reboot_is_refused_and_the_question_unanswered() {
-        let host = LogindHost::new(PathBuf::new(), "unix:path=/nonexistent".into());
-        let answer = host.reboot(RebootMethod::Auto).await;
-        assert!(matches!(answer, Err(RebootError::Refused { .. })));
-        assert!(host.shutdown_pending().await.is_err());
+    async fn without_a_bus_there_is_no_logind_and_with_a_dead_one_it_is_silent() {
+        let logind = Logind::new("unix:path=/nonexistent".into());
+        assert!(matches!(logind.ask().await, Says::Absent { .. }));
+        let refused = logind.reboot().await;
+        assert!(matches!(refused, Err(RebootError::Refused { .. })));
+        assert!(logind.shutdown_pending().await.is_err());
+        // A socket that nobody listens to is a bus that is down for the moment.
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("bus");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        let logind = Logind::new(format!("unix:path={}", socket.display()));
+        assert!(matches!(logind.ask().await, Says::Silent { .. }));
     }
 }

@@ -38,6 +38,16 @@ pub(super) async fn clear(
         evidence.at,
     ) {
         ClearVerdict::Clear => {
+            if let Some(left) = evidence.snapshot.volumes.get(node)
+                && !left.is_empty()
+            {
+                tracing::warn!(
+                    node,
+                    fence,
+                    ?left,
+                    "the node is rebooted with volumes attached"
+                );
+            }
             let lease = note(ctx, lease, &[]).await?;
             ctx.patch_spec(node, &patch::clear(&lease, fence, evidence.at))
                 .await?;

@@ -150,7 +150,16 @@ fn settings(request: &GrantRequest, fence: i64, now: Timestamp) -> Grant {
             .signed()
             .saturating_add(NOT_AFTER_MARGIN)
     };
-    let limit = limit.saturating_add(request.drain.delay.signed());
+    // What a policy waits for on purpose must not use up the time of the rest.
+    let waits = [
+        request.drain.delay,
+        request.drain.wait_for_volume_detach,
+        request.reboot.delay,
+        request.reboot.timeout,
+    ];
+    let limit = waits
+        .into_iter()
+        .fold(limit, |limit, wait| limit.saturating_add(wait.signed()));
     Grant {
         fence,
         granted_at: Time(now),

@@ -5,13 +5,15 @@ use std::future::Future;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use slipway_api::drain_filter::DrainRules;
 use slipway_api::lease::Grant;
 use slipway_api::{Phase, RebootLease, drain_filter, names};
 use slipway_client::call::{CallError, bounded};
-use slipway_client::{clock, server_time};
+use slipway_client::{chain, clock, server_time};
+use slipway_planner::clear::volumes_awaited_until;
 use slipway_planner::govern::governance;
 use slipway_planner::{Gap, LedgerState, NodeView, Snapshot, objects};
 
@@ -67,6 +69,26 @@ pub(crate) async fn gather(
     read_nodes(client, &mut snapshot, name).await?;
     let at = ask_blockers(ctx, &mut snapshot, (name, fence), at);
     let pods_left = pods_left(client, (namespace, name), lease.spec.grant.as_ref(), at).await?;
+    // Once the key was turned they are not waited for any more.
+    let awaited = lease
+        .spec
+        .clear
+        .as_ref()
+        .is_none_or(|clear| clear.fence != fence);
+    let waits =
+        lease.spec.grant.as_ref().is_some_and(|grant| {
+            grant.fence == fence && !grant.drain.wait_for_volume_detach.is_zero()
+        });
+    if awaited && waits {
+        match attached(client, name).await {
+            Ok(attached) => {
+                snapshot.volumes.insert(name.to_owned(), attached);
+            }
+            // Not to know of them must not hold the key for longer than they could.
+            Err(error) if volumes_awaited_until(&lease, at).is_some() => return Err(error),
+            Err(error) => tracing::warn!(node = name, error = %chain(&error), "unknown volumes"),
+        }
+    }
     Ok(Some(Evidence {
         snapshot,
         lease,
@@ -146,6 +168,18 @@ fn has(node: &NodeView, label: &str) -> bool {
         Some((key, value)) => node.labels.get(key).is_some_and(|one| one == value),
         None => node.labels.contains_key(label),
     }
+}
+
+/// Names of the node's `VolumeAttachments`. Kubernetes cannot select them by node.
+async fn attached(client: &Client, node: &str) -> Result<Vec<String>, CallError> {
+    let api: Api<VolumeAttachment> = Api::all(client.clone());
+    let params = ListParams::default();
+    let attachments = bounded("list the volume attachments", api.list(&params)).await?;
+    let of_node = attachments
+        .items
+        .into_iter()
+        .filter(|one| one.spec.node_name == node);
+    Ok(of_node.filter_map(|one| one.metadata.name).collect())
 }
 
 /// The operator's own look at the pods: an agent's word is not proof (faults.md F83). By the rules of

@@ -61,6 +61,8 @@ impl Reason {
             Self::Draining => "Draining",
             Self::Drained => "Drained",
             Self::PodsLeft { .. } => "PodsLeft",
+            Self::RebootDelay { .. } => "RebootDelay",
+            Self::VolumesAttached { .. } => "VolumesAttached",
             Self::Rebooting => "Rebooting",
             Self::Verifying => "Verifying",
             Self::Stuck { .. } => "Stuck",
@@ -106,7 +108,9 @@ impl Reason {
             | Self::NotMixed { node }
             | Self::TurnOf { node, .. } => node.clone(),
             Self::NextInLine { after } => after.clone(),
-            Self::PodsLeft { example, .. } => example.clone(),
+            Self::PodsLeft { example, .. } | Self::VolumesAttached { example, .. } => {
+                example.clone()
+            }
             Self::PodsNotReady { owner, .. } => owner.clone(),
             Self::VerifyQuery { .. } => "spec.verify.promql".to_owned(),
             _ => String::new(),

@@ -24,6 +24,7 @@ mod marks;
 mod notices;
 mod operations;
 mod order;
+mod pauses;
 mod reasons;
 mod rollout;
 mod schedule;

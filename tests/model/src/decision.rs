@@ -8,12 +8,14 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
 use slipway_api::names::{ANNOTATION_CORDONED, ANNOTATION_UNDONE, MANAGER_AGENT};
+use slipway_api::policy::RebootMethod;
 use slipway_api::{Phase, RebootLease};
 use slipway_node_agent::decide::{Action, decide};
 use slipway_node_agent::facts::{
     Clocks, Facts, HostFacts, JournalView, LeaseView, LedgerView, Mark as FactMark, Need, PodsView,
     Seen,
 };
+use slipway_node_agent::host::Offer;
 use slipway_node_agent::journal;
 use slipway_node_agent::node_write;
 
@@ -132,6 +134,7 @@ fn facts(pass: &Pass) -> Facts {
             },
             // The worst answer there is: a machine that has accepted a call and does not say so.
             shutdown_pending: Some(false),
+            offer: Offer::by(RebootMethod::Logind),
         },
         journal: JournalView::Readable(journal_of(pass.journal)),
         clocks: Clocks {

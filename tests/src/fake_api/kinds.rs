@@ -135,6 +135,11 @@ pub static KINDS: &[Kind] = &[
         create_on_update: true,
         ..plain("events.k8s.io", "events", "Event")
     },
+    Kind {
+        namespaced: false,
+        status: true,
+        ..plain("storage.k8s.io", "volumeattachments", "VolumeAttachment")
+    },
     plain("", "configmaps", "ConfigMap"),
     plain("", "secrets", "Secret"),
     plain("", "serviceaccounts", "ServiceAccount"),

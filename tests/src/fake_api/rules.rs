@@ -205,6 +205,19 @@ const RULES: &[(&str, Rule)] = &[
         "unknown check; write sentinel-file, or * for every check",
         |new, _| matches!(new.as_str(), Some("*" | "sentinel-file")),
     ),
+    (
+        "write Auto, Logind, Systemctl or Signal, or the name that a method has in the chart's agent.methods, such as power-cycle",
+        |new, _| {
+            let word = new.as_str().unwrap_or_default();
+            let named = |word: &str| {
+                word.starts_with(|first: char| first.is_ascii_lowercase())
+                    && word
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            };
+            matches!(word, "Auto" | "Logind" | "Systemctl" | "Signal") || named(word)
+        },
+    ),
 ];
 
 /// Evaluates every rule of the schema.

@@ -26,6 +26,10 @@ pub enum RebootBehaviour {
     Delays(u64),
     /// It goes down at once, and the answer is an error: the answer was lost.
     LosesItsAnswer,
+    /// It says beforehand that a lock blocks its shutdown.
+    IsLocked,
+    /// It says beforehand that it cannot be rebooted in the way that is wanted.
+    Cannot,
 }
 
 /// The files of one host.

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use slipway_api::policy::RebootMethod;
 use slipway_node_agent::Host;
-use slipway_node_agent::host::{HostError, RebootError};
+use slipway_node_agent::host::{HostError, Offer, RebootError};
 
 use super::directory::{HostDirectory, RebootBehaviour};
 
@@ -31,7 +31,10 @@ impl SimulatedHost {
         let delay = match behaviour {
             RebootBehaviour::Obeys | RebootBehaviour::LosesItsAnswer => Some(0),
             RebootBehaviour::Delays(milliseconds) => Some(milliseconds),
-            RebootBehaviour::Refuses | RebootBehaviour::Lies => None,
+            RebootBehaviour::Refuses
+            | RebootBehaviour::Lies
+            | RebootBehaviour::IsLocked
+            | RebootBehaviour::Cannot => None,
         };
         if let Some(delay) = delay {
             self.directory
@@ -52,13 +55,32 @@ impl Host for SimulatedHost {
         .boxed()
     }
 
-    fn reboot(&self, _method: RebootMethod) -> BoxFuture<'_, Result<(), RebootError>> {
+    fn offer<'a>(&'a self, _: &'a RebootMethod) -> BoxFuture<'a, Offer> {
+        let offer = match self.directory.behaviour() {
+            Ok(RebootBehaviour::IsLocked) => Offer::Inhibited {
+                method: RebootMethod::Logind,
+                by: vec!["the test".into()],
+            },
+            Ok(RebootBehaviour::Cannot) => Offer::Impossible {
+                reason: "the simulated host was told that it cannot".into(),
+            },
+            Ok(_) => Offer::by(RebootMethod::Logind),
+            Err(error) => Offer::Unanswered {
+                reason: format!("{error:#}"),
+            },
+        };
+        futures::future::ready(offer).boxed()
+    }
+
+    fn reboot<'a>(&'a self, _: &'a RebootMethod) -> BoxFuture<'a, Result<(), RebootError>> {
         async {
             match self.call() {
                 Ok(RebootBehaviour::Obeys | RebootBehaviour::Lies | RebootBehaviour::Delays(_)) => {
                     Ok(())
                 }
-                Ok(RebootBehaviour::Refuses) => Err(RebootError::Refused {
+                Ok(
+                    RebootBehaviour::Refuses | RebootBehaviour::IsLocked | RebootBehaviour::Cannot,
+                ) => Err(RebootError::Refused {
                     reason: "the simulated host was told to refuse".into(),
                     blockers: vec!["the test".into()],
                 }),
@@ -90,7 +112,7 @@ mod tests {
         files.begin_boot()?;
         files.set_behaviour(behaviour)?;
         let host = SimulatedHost::new(files.clone());
-        let answer = host.reboot(RebootMethod::Auto).await;
+        let answer = host.reboot(&RebootMethod::Logind).await;
         assert_eq!(files.calls()?, 1);
         Ok((answer, host.shutdown_pending().await?))
     }

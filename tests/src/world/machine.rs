@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use slipway_api::policy::RebootMethod;
 use slipway_node_agent::Host;
-use slipway_node_agent::host::{HostError, RebootError};
+use slipway_node_agent::host::{HostError, Offer, RebootError};
 
 use super::crash::{Crashes, Moment};
 use super::time::Clock;
@@ -181,7 +181,11 @@ impl Host for SimulatedHost {
         futures::future::ready(answer).boxed()
     }
 
-    fn reboot(&self, _: RebootMethod) -> BoxFuture<'_, Result<(), RebootError>> {
+    fn offer<'a>(&'a self, _: &'a RebootMethod) -> BoxFuture<'a, Offer> {
+        futures::future::ready(Offer::by(RebootMethod::Logind)).boxed()
+    }
+
+    fn reboot<'a>(&'a self, _: &'a RebootMethod) -> BoxFuture<'a, Result<(), RebootError>> {
         async {
             let crashes = &self.machines.crashes;
             if crashes.is_dead(&self.user) {

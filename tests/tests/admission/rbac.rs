@@ -33,6 +33,7 @@ slipway-operator everywhere slipway.dev/rebootledgers/status: patch update
 slipway-operator everywhere slipway.dev/rebootledgers: create get list watch
 slipway-operator everywhere slipway.dev/rebootpolicies/status: patch
 slipway-operator everywhere slipway.dev/rebootpolicies: get list watch
+slipway-operator everywhere storage.k8s.io/volumeattachments: list
 slipway-operator in slipway-system coordination.k8s.io/leases: create
 slipway-operator in slipway-system coordination.k8s.io/leases[slipway-operator]: get update
 slipway-operator in slipway-system secrets: get

@@ -48,9 +48,18 @@ fn values_that_the_chart_does_not_know_are_refused() -> Result<()> {
             json!({ "agent": { "rebootCommand": "reboot" } }),
             "'rebootCommand' not allowed",
         ),
+        (json!({ "agent": { "profile": "root" } }), "/agent/profile"),
         (
-            json!({ "agent": { "profile": "privileged" } }),
-            "/agent/profile",
+            json!({ "agent": { "methods": { "a": { "command": "reboot" } } } }),
+            "/agent/methods/a/command",
+        ),
+        (
+            json!({ "agent": { "methods": { "Auto": { "command": ["/sbin/reboot"] } } } }),
+            "'Auto' does not match pattern",
+        ),
+        (
+            json!({ "agent": { "methods": { "a": { "command": ["/sbin/reboot"] } } } }),
+            "needs agent.profile: privileged",
         ),
         (
             json!({ "agent": { "sentinels": ["/etc/passwd"] } }),
@@ -176,7 +185,11 @@ fn known(command: &clap::Command) -> BTreeSet<String> {
 fn the_programs_read_every_variable_that_the_chart_sets() -> Result<()> {
     let documents = rendered(&json!({
         "operator": { "kuredMetricAlias": true },
-        "agent": { "sentinels": ["/var/run/reboot-required"] },
+        "agent": {
+            "sentinels": ["/var/run/reboot-required"],
+            "profile": "privileged",
+            "methods": { "halt": { "command": ["/sbin/reboot"] } },
+        },
     }))?;
     let operator = known(&slipway_operator::config::Config::command());
     let agent = known(&slipway_node_agent::config::Cli::command());
@@ -258,5 +271,69 @@ fn the_pods_may_do_as_little_as_they_need() -> Result<()> {
     let agent = pod_of(&documents, "DaemonSet")?;
     assert_eq!(agent["priorityClassName"], "system-node-critical");
     assert_eq!(agent["tolerations"], json!([{ "operator": "Exists" }]));
+    Ok(())
+}
+
+/// What differs between the pods of the profiles is this, and nothing else.
+#[test]
+fn each_profile_gives_the_agent_what_its_ways_to_reboot_need_and_no_more() -> Result<()> {
+    let logind = rendered(&json!({}))?;
+    for (profile, adds, unconfined) in [
+        ("logind", json!(null), false),
+        ("signal", json!(["KILL"]), false),
+        (
+            "privileged",
+            json!(["SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE"]),
+            true,
+        ),
+    ] {
+        let documents = rendered(&json!({ "agent": { "profile": profile } }))?;
+        let mut pod = pod_of(&documents, "DaemonSet")?.clone();
+        let fields = pod.as_object_mut().context("no pod")?;
+        let host_pid = fields.remove("hostPID");
+        assert_eq!(host_pid.is_some(), profile != "logind", "{profile}");
+        let context = pod["containers"][0]["securityContext"]
+            .as_object_mut()
+            .context("no securityContext")?;
+        assert_eq!(context["capabilities"]["drop"], json!(["ALL"]), "{profile}");
+        assert_eq!(context["capabilities"]["add"], adds, "{profile}");
+        let app_armor = context.remove("appArmorProfile");
+        let selinux = context.remove("seLinuxOptions");
+        let free = (
+            Some(json!({ "type": "Unconfined" })),
+            Some(json!({ "type": "spc_t" })),
+        );
+        assert_eq!(
+            (app_armor, selinux),
+            if unconfined { free } else { (None, None) }
+        );
+        context["capabilities"] = json!({ "drop": ["ALL"] });
+        assert_eq!(&pod, pod_of(&logind, "DaemonSet")?, "{profile}");
+    }
+    Ok(())
+}
+
+/// The agent's own reader understands what the chart writes.
+#[test]
+fn f87_commands_are_in_a_config_map_of_our_namespace_and_nowhere_else() -> Result<()> {
+    let method = json!({ "command": ["/usr/sbin/ipmitool", "power", "it's \"$HOME\" {{ x }}"] });
+    let values = json!({ "agent": { "profile": "privileged", "methods": { "cycle": method } } });
+    let documents = rendered(&values)?;
+    let maps = chart::of_kind(&documents, "ConfigMap");
+    let map = maps.first().context("no ConfigMap")?;
+    assert_eq!(map["metadata"]["namespace"], chart::NAMESPACE);
+    let file = tempfile::NamedTempFile::new()?;
+    let text = map["data"]["agent.json"].as_str().context("no file")?;
+    fs::write(file.path(), text)?;
+    let installed = slipway_node_agent::installed::Installed::read(Some(file.path()))?;
+    assert_eq!(json!(installed.methods["cycle"].command), method["command"]);
+    let pod = pod_of(&documents, "DaemonSet")?;
+    let volumes = pod["volumes"].as_array().context("no volumes")?;
+    let volume = volumes.iter().find(|volume| volume["name"] == "config");
+    assert_eq!(
+        volume.context("no volume")?["configMap"]["name"],
+        map["metadata"]["name"]
+    );
+    ensure!(chart::of_kind(&rendered(&json!({}))?, "ConfigMap").is_empty());
     Ok(())
 }

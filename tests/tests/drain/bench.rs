@@ -7,21 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use slipway_api::policy::RebootMethod;
 use slipway_api::{Phase, RebootLease, RebootLedger, names, schema};
 use slipway_lab::control_plane::{ControlPlane, ControlPlaneOptions};
 use slipway_lab::wait::wait_until;
+use slipway_node_agent::AgentConfig;
 use slipway_node_agent::config::EvictionIdentity;
-use slipway_node_agent::host::{HostError, RebootError};
-use slipway_node_agent::{AgentConfig, Host};
 use tokio::sync::Mutex;
+
+use crate::paper::Paper;
 
 /// How long anything may take that nothing holds up, with two dozen agents on two busy cores.
 pub(crate) const BOUND: Duration = Duration::from_mins(4);
@@ -49,24 +47,6 @@ pub(crate) struct Stage {
     pub(crate) name: String,
     slots: Arc<Mutex<Vec<Value>>>,
     reboots: Arc<AtomicUsize>,
-}
-
-/// A machine that counts what it is asked for, and does nothing.
-struct Paper(Arc<AtomicUsize>);
-
-impl Host for Paper {
-    fn boot_id(&self) -> BoxFuture<'_, Result<String, HostError>> {
-        std::future::ready(Ok("11111111-2222-3333-4444-555555555555".to_owned())).boxed()
-    }
-
-    fn reboot(&self, _: RebootMethod) -> BoxFuture<'_, Result<(), RebootError>> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        std::future::ready(Ok(())).boxed()
-    }
-
-    fn shutdown_pending(&self) -> BoxFuture<'_, Result<bool, HostError>> {
-        std::future::ready(Ok(false)).boxed()
-    }
 }
 
 impl Bench {

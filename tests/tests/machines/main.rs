@@ -13,6 +13,7 @@
 
 mod kubelets;
 mod leftovers;
+mod methods;
 mod plain;
 mod pods;
 mod reboots;
@@ -58,6 +59,10 @@ fn main() -> ExitCode {
         scenario(
             "a_machine_that_asks_is_drained_rebooted_and_given_back",
             slipway::a_machine_that_asks_is_drained_rebooted_and_given_back,
+        ),
+        scenario(
+            "every_method_reboots_its_host_and_one_that_lies_is_found_out",
+            methods::every_method_reboots_its_host_and_one_that_lies_is_found_out,
         ),
     ];
     run("machines", scenarios)

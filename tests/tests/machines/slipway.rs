@@ -53,34 +53,39 @@ pub(crate) async fn a_machine_that_asks_is_drained_rebooted_and_given_back() -> 
     let cluster = Cluster::start(options).await?;
     let result = is_rebooted_and_given_back(&cluster).await;
     if result.is_err() {
-        for arguments in [
-            &[
-                "get",
-                "nodes,pods,rebootleases,rebootpolicies",
-                "-A",
-                "-o=wide",
-            ][..],
-            &["get", "rebootleases", "-o=yaml"],
-            &[
-                "logs",
-                "-n=slipway-system",
-                "--prefix",
-                "--tail=25",
-                "-l=app.kubernetes.io/name=slipway",
-            ],
-        ] {
-            println!(
-                "{}",
-                cluster
-                    .kubectl(arguments)
-                    .await
-                    .unwrap_or_else(|error| format!("{error:#}"))
-            );
-        }
+        explain(&cluster).await;
     }
     result?;
     cluster.stop();
     Ok(())
+}
+
+/// Prints what tells why a scenario failed.
+pub(crate) async fn explain(cluster: &Cluster) {
+    for arguments in [
+        &[
+            "get",
+            "nodes,pods,rebootleases,rebootpolicies",
+            "-A",
+            "-o=wide",
+        ][..],
+        &["get", "rebootleases", "-o=yaml"],
+        &[
+            "logs",
+            "-n=slipway-system",
+            "--prefix",
+            "--tail=25",
+            "-l=app.kubernetes.io/name=slipway",
+        ],
+    ] {
+        println!(
+            "{}",
+            cluster
+                .kubectl(arguments)
+                .await
+                .unwrap_or_else(|error| format!("{error:#}"))
+        );
+    }
 }
 
 async fn is_rebooted_and_given_back(cluster: &Cluster) -> Result<()> {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use slipway_api::Phase;
 use slipway_lab::simulated::RebootBehaviour;
 
-use crate::world::{BOUND, POLICY, World};
+use crate::world::{BOUND, POLICY, World, is_cordoned};
 
 #[tokio::test]
 async fn f08_a_refused_reboot_is_undone_and_named_and_others_go_on() -> Result<()> {
@@ -31,6 +31,46 @@ async fn f08_a_refused_reboot_is_undone_and_named_and_others_go_on() -> Result<(
         .cluster
         .wait_phase("n1", Phase::Completed, BOUND * 2)
         .await?;
+    world.stop().await
+}
+
+#[tokio::test]
+async fn f08_a_host_that_cannot_be_rebooted_is_left_alone_and_a_locked_one_until_it_is_free()
+-> Result<()> {
+    let world = World::start(2).await?;
+    world.apply(POLICY).await?;
+    let cluster = &world.cluster;
+    cluster.set_reboot_behaviour("n1", RebootBehaviour::Cannot)?;
+    cluster.set_reboot_behaviour("n2", RebootBehaviour::IsLocked)?;
+    cluster.set_sentinel("n1")?;
+    let lease = cluster.wait_phase("n1", Phase::Failed, BOUND).await?;
+    let status = lease.status.unwrap_or_default();
+    ensure!(
+        status.reason == "MethodUnavailable" && status.message.contains("was told that it cannot"),
+        "{status:?}"
+    );
+    ensure!(status.drain.is_none(), "it was drained: {status:?}");
+    world.assert_clean("n1").await?;
+    ensure!(world.boots_since_start("n1")? == 0, "it was booted");
+
+    cluster.set_sentinel("n2")?;
+    let lease = cluster
+        .wait_lease("n2", "Inhibited", BOUND, |lease| {
+            let status = lease.status.as_ref();
+            status.is_some_and(|status| status.reason == "Inhibited")
+        })
+        .await?;
+    let status = lease.status.unwrap_or_default();
+    ensure!(status.message.contains("the test"), "{status:?}");
+    ensure!(
+        status.phase == Phase::Draining && status.drain.is_none(),
+        "{status:?}"
+    );
+    ensure!(!is_cordoned(&cluster.node("n2").await?), "it was cordoned");
+    cluster.set_reboot_behaviour("n2", RebootBehaviour::Obeys)?;
+    let lease = world.assert_rebooted_once("n2").await?;
+    let method = lease.status.and_then(|status| status.reboot_method);
+    ensure!(method.as_deref() == Some("Logind"), "{method:?}");
     world.stop().await
 }
 

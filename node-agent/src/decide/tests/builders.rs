@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use slipway_api::lease::CordonRecord;
+use slipway_api::policy::RebootMethod;
 use slipway_api::{Phase, RebootLease, RebootLedger};
 
 use crate::decide::{Action, Why, decide};
@@ -12,6 +13,7 @@ use crate::facts::{
     Clocks, Facts, HostFacts, JournalView, LeaseView, LedgerView, Mark, Need, NodeFacts, Outcome,
     PodsView, Seen,
 };
+use crate::host::Offer;
 use crate::journal::Journal;
 
 /// The grant that every test speaks of.
@@ -113,6 +115,7 @@ pub(super) fn facts(lease: RebootLease) -> Facts {
             boot_id: BOOT.into(),
             need: Need::Required,
             shutdown_pending: Some(false),
+            offer: Offer::by(RebootMethod::Logind),
         },
         journal: JournalView::Readable(Journal {
             committed,
@@ -127,6 +130,16 @@ pub(super) fn facts(lease: RebootLease) -> Facts {
         },
         seen: Seen::default(),
     }
+}
+
+/// Facts of a grant that was accepted, with the node as it was.
+pub(super) fn untouched(mut lease: RebootLease) -> Facts {
+    lease.status.as_mut().unwrap().drain = None;
+    let mut facts = facts(lease);
+    facts.node.mark = Mark::Absent;
+    facts.node.unschedulable = false;
+    facts.pods = PodsView::NotRead;
+    facts
 }
 
 /// The journal, to change it.
@@ -200,4 +213,24 @@ pub(super) fn waits(facts: &Facts) -> Option<Why> {
 )]
 pub(super) fn failed(reason: &str) -> Option<(Phase, String)> {
     Some((Phase::Failed, reason.to_owned()))
+}
+
+/// Locks block a shutdown of the machine.
+pub(super) fn inhibited() -> Offer {
+    Offer::Inhibited {
+        method: RebootMethod::Logind,
+        by: vec!["dpkg (pid 7): upgrade".to_owned()],
+    }
+}
+
+/// The machine does not say whether it can be rebooted.
+pub(super) fn unanswered() -> Offer {
+    let reason = "logind does not answer".to_owned();
+    Offer::Unanswered { reason }
+}
+
+/// The machine cannot be rebooted in the way that is wanted.
+pub(super) fn impossible() -> Offer {
+    let reason = "PID 1 is not the host's".to_owned();
+    Offer::Impossible { reason }
 }

@@ -6,6 +6,7 @@ use slipway_api::{Phase, RebootLease};
 use super::builders::*;
 use crate::decide::{Action, Why, decide};
 use crate::facts::{Facts, LeaseView, LedgerView, Mark, Need, PodsView};
+use crate::host::Offer;
 
 fn lease_of(facts: &mut Facts) -> &mut RebootLease {
     let LeaseView::Present(lease) = &mut facts.lease else {
@@ -77,6 +78,16 @@ const BREAKS: &[Break] = &[
     ("machine does not answer", |f| {
         f.host.shutdown_pending = None;
     }),
+    ("f08: locks block the shutdown", |f| {
+        f.host.offer = inhibited();
+    }),
+    ("host not asked for its way", |f| {
+        f.host.offer = Offer::NotAsked;
+    }),
+    ("bus silent", |f| {
+        f.host.offer = unanswered();
+    }),
+    ("no way to reboot", |f| f.host.offer = impossible()),
     ("pods not read", |f| f.pods = PodsView::NotRead),
     ("f04: pods are back", |f| f.pods = PodsView::Left(1)),
     ("uncordoned", |f| f.node.unschedulable = false),
@@ -127,6 +138,11 @@ fn an_accept_needs_every_condition_that_does_not_come_later() {
             "q15: cordoned by somebody else",
             "annotation gone",
             "revoked",
+            // Accepted, so that the lease says why; then nothing on the node is touched.
+            "f08: locks block the shutdown",
+            "host not asked for its way",
+            "bus silent",
+            "no way to reboot",
         ];
         if clearless || later.contains(name) {
             continue;

@@ -5,7 +5,7 @@ use slipway_api::{Phase, RebootLease};
 
 use super::builders::*;
 use crate::decide::{Action, PREFLIGHT_PATIENCE, Why, decide};
-use crate::facts::{Facts, LeaseView, Mark, PodsView, Preflight};
+use crate::facts::{Facts, LeaseView, PodsView, Preflight};
 
 /// A lease whose grant drains like that.
 fn with(mut lease: RebootLease, drain: &Value) -> RebootLease {
@@ -16,13 +16,7 @@ fn with(mut lease: RebootLease, drain: &Value) -> RebootLease {
 
 /// Accepted, and the node is as it was.
 fn untouched(drain: &Value) -> Facts {
-    let mut lease = with(lease(Phase::Draining), drain);
-    lease.status.as_mut().unwrap().drain = None;
-    let mut facts = facts(lease);
-    facts.node.mark = Mark::Absent;
-    facts.node.unschedulable = false;
-    facts.pods = PodsView::NotRead;
-    facts
+    super::builders::untouched(with(lease(Phase::Draining), drain))
 }
 
 fn blocked(seconds: u64) -> Preflight {
