@@ -1,6 +1,7 @@
 //! Slots, grants and ledgers that are lost, left over or made anew.
 
 use slipway_api::Phase;
+use slipway_planner::clear::{self, ClearVerdict};
 use slipway_planner::snapshot::{CordonState, Gap, LedgerState};
 use slipway_planner::{Action, FreeBecause, Reason, budget};
 
@@ -222,4 +223,34 @@ fn s1d_a_node_that_holds_a_slot_gets_no_second_one_whatever_the_budget() {
         let refused = budget::append(&ledger, &other, &limits, world.now);
         assert!(matches!(refused, Err(Reason::SlotHeld)), "{refused:?}");
     }
+}
+
+#[test]
+fn g8_a_second_key_needs_slot_and_cordon_of_its_own_fence_and_no_pods_left() {
+    let world = in_phase(Phase::Drained);
+    let fence = world.lease("a").accepted_fence();
+    let judged =
+        |world: &World, pods: &[String]| clear::judge(&world.snapshot, "a", fence, pods, world.now);
+    let waits = |change: fn(&mut World)| {
+        let mut world = world.clone();
+        change(&mut world);
+        judged(&world, &[]) == ClearVerdict::Wait(Reason::SlotHeld)
+    };
+    assert_eq!(judged(&world, &[]), ClearVerdict::Clear);
+    let left = judged(&world, &["default/web".to_owned()]);
+    assert!(
+        matches!(left, ClearVerdict::Wait(Reason::PodsLeft { count: 1, .. })),
+        "{left:?}"
+    );
+    assert!(waits(|world| {
+        let status = world.ledger_mut().status.as_mut();
+        status.unwrap().slots[0].fence += 1;
+    }));
+    assert!(waits(|world| world.node_mut("a").unschedulable = false));
+    assert!(waits(|world| {
+        let CordonState::Ours(record) = &mut world.node_mut("a").cordon else {
+            panic!("not ours");
+        };
+        record.fence += 1;
+    }));
 }

@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(
             table,
             Verdicts::read(&root).table(&all),
-            "run cargo xtask mutants --record"
+            "run cargo xtask mutants --record --list"
         );
     }
 }
