@@ -4,7 +4,6 @@
 //! taken, and nothing arrives: what its server shows from then on is the past.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +11,6 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -21,8 +19,6 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     frozen: bool,
-    /// How much later than it was sent everything from etcd arrives.
-    lag: Duration,
     /// How often every connection was cut.
     cuts: u64,
 }
@@ -53,10 +49,6 @@ impl Link {
 
     pub(super) fn freeze(&self, frozen: bool) {
         self.state.send_modify(|state| state.frozen = frozen);
-    }
-
-    pub(super) fn lag(&self, lag: Duration) {
-        self.state.send_modify(|state| state.lag = lag);
     }
 
     /// Ends every connection; new ones are taken.
@@ -93,18 +85,17 @@ async fn pass(near: TcpStream, upstream: u16, mut state: watch::Receiver<State>)
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
     tokio::try_join!(
-        pump(near_read, far_write, state.clone(), false),
-        pump(far_read, near_write, state, true),
+        pump(near_read, far_write, state.clone()),
+        pump(far_read, near_write, state),
     )?;
     Ok(())
 }
 
-/// Passes one direction on, in order, each piece when it is due.
+/// Passes one direction on, in order.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
-    lags: bool,
 ) -> Result<()> {
     let (sender, mut pieces) = mpsc::unbounded_channel();
     let reads = async {
@@ -112,18 +103,15 @@ async fn pump(
         loop {
             let length = from.read(&mut piece).await?;
             let sent = piece.get(..length).unwrap_or_default().to_vec();
-            if length == 0 || sender.send((Instant::now(), sent)).is_err() {
+            if length == 0 || sender.send(sent).is_err() {
                 drop(sender);
                 return anyhow::Ok(());
             }
         }
     };
     let writes = async {
-        while let Some((at, piece)) = pieces.recv().await {
-            let lag = state.wait_for(|state| !state.frozen).await?.lag;
-            if lags {
-                sleep_until(at + lag).await;
-            }
+        while let Some(piece) = pieces.recv().await {
+            state.wait_for(|state| !state.frozen).await?;
             to.write_all(&piece).await?;
         }
         to.shutdown().await?;
@@ -135,6 +123,8 @@ async fn pump(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// A link to a server that sends back what it is sent.
@@ -180,18 +170,6 @@ mod tests {
         other.write_all(b"two").await?;
         other.read_exact(&mut answer).await?;
         assert_eq!(&answer, b"two");
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn a_link_that_lags_brings_answers_late() -> Result<()> {
-        let (link, mut client) = link_to_echo().await?;
-        let lag = Duration::from_millis(150);
-        link.lag(lag);
-        let begun = Instant::now();
-        client.write_all(b"one").await?;
-        client.read_exact(&mut [0; 3]).await?;
-        assert!(begun.elapsed() >= lag, "{:?}", begun.elapsed());
         Ok(())
     }
 }

@@ -3,8 +3,6 @@
 //! It reaches etcd over a link of its own: frozen, its watches show the past and its reads at quorum
 //! hang, while the first server goes on.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 
 use super::kubeconfig::{self, Identity};
@@ -58,12 +56,6 @@ impl ControlPlane {
     /// From now on nothing passes between the second API server and etcd, or everything again.
     pub fn freeze_second_api_server(&self, frozen: bool) -> Result<()> {
         self.second()?.link.freeze(frozen);
-        Ok(())
-    }
-
-    /// Whatever etcd says reaches the second API server so much later.
-    pub fn delay_second_api_server(&self, lag: Duration) -> Result<()> {
-        self.second()?.link.lag(lag);
         Ok(())
     }
 

@@ -176,19 +176,6 @@ pub(crate) async fn everything_is_of_the_past(time: Duration) -> Result<()> {
     bench.conclude().await
 }
 
-/// Everything goes by a server that hears of every change late.
-pub(crate) async fn everything_is_late(lag: Duration) -> Result<()> {
-    let mut bench = Bench::start(&[]).await?;
-    let plane = bench.world.cluster.control_plane_mut();
-    let second = plane.start_second_api_server().await?;
-    plane.delay_second_api_server(lag)?;
-    bench.world.cluster.proxy()?.lead(second, second);
-    bench.world.cluster.proxy()?.cut();
-    bench.bring_to(Phase::Pending).await?;
-    bench.world.release(Phase::Pending).await?;
-    bench.conclude().await
-}
-
 /// A server that was cut off while etcd compacted the history that it would have gone on in.
 pub(crate) async fn a_server_missed_the_compaction() -> Result<()> {
     let mut bench = Bench::start(&[]).await?;
