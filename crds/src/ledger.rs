@@ -15,6 +15,8 @@ pub const POLICIES_MAX: usize = 256;
 pub const REBOOTS_MAX: usize = 20;
 /// Most nodes that it remembers as passed.
 pub const PASSED_MAX: usize = 20;
+/// Most failure domains that it remembers as begun of each.
+pub const DOMAINS_MAX: usize = 100;
 /// Most failures that it remembers of each.
 pub const FAILURES_MAX: usize = 16;
 

@@ -46,6 +46,13 @@ pub enum Answer {
         /// Why, by node.
         nodes: BTreeMap<String, String>,
     },
+    /// Owners of pods do not have them ready.
+    PodsNotReady {
+        /// The first of them, as [`slipway_api::Workload`] is printed.
+        owner: String,
+        /// Why, for all of them.
+        message: String,
+    },
     /// It could not be asked.
     Failed {
         /// Why.
@@ -133,7 +140,9 @@ fn objection(
     match answer {
         None => Some(failed(BEING_ASKED.to_owned())),
         Some(Answer::Clear) => None,
-        Some(Answer::Blocks { message }) => Some(blocks(message.clone())),
+        Some(Answer::Blocks { message } | Answer::PodsNotReady { message, .. }) => {
+            Some(blocks(message.clone()))
+        }
         Some(Answer::BlocksNodes { nodes }) => nodes.get(&node.name).cloned().map(blocks),
         Some(Answer::Failed { .. }) if rule.allows_failure() => None,
         Some(Answer::Failed { message }) => Some(failed(message.clone())),
@@ -251,7 +260,9 @@ fn line(rule: &BlockerRule, answer: Option<&Answer>, waiting: Option<Waiting<'_>
             format!("{message}; nodes go all the same (onError: Allow)"),
         ),
         Some(Answer::Failed { message }) => make("BlockerFailed", message.clone()),
-        Some(Answer::Blocks { message }) => make("Blocked", message.clone()),
+        Some(Answer::Blocks { message } | Answer::PodsNotReady { message, .. }) => {
+            make("Blocked", message.clone())
+        }
         Some(Answer::BlocksNodes { .. } | Answer::Clear) | None => {
             match waiting.map(|waiting| waiting.first) {
                 Some(Reason::Blocked { message, .. }) => make("Blocked", message.clone()),

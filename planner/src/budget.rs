@@ -14,7 +14,7 @@ use crate::breaker;
 use crate::index::{Index, Row};
 use crate::pace::Pace;
 use crate::reason::Reason;
-use crate::snapshot::{NodeView, PolicyView, Snapshot};
+use crate::snapshot::{PolicyView, Snapshot};
 use crate::spread::{self, Cluster, Domains};
 use crate::tally::{Book, Tally};
 use crate::turn;
@@ -126,7 +126,6 @@ fn compose<'a>(
         .parsed
         .as_ref()
         .map_or(0, |parsed| parsed.budget.resolve(governed.len()));
-    let nodes: Vec<&'a NodeView> = governed.iter().map(|row| row.node).collect();
     PolicyLimits {
         policy: &policy.name,
         policy_uid: &policy.uid,
@@ -136,14 +135,16 @@ fn compose<'a>(
             .filter(|row| row.unavailable)
             .map(|row| row.node.name.as_str())
             .collect(),
-        matched: nodes.iter().map(|node| node.name.as_str()).collect(),
+        matched: { governed.iter() }
+            .map(|row| row.node.name.as_str())
+            .collect(),
         beyond: governed
             .iter()
             .filter(|row| is_beyond(row))
             .map(|row| row.node.name.as_str())
             .collect(),
         failure: &policy.spec.failure,
-        domains: Domains::of(policy, &nodes),
+        domains: Domains::of(policy, governed),
         pace: Pace::of(policy, oldest_wait(governed)),
         mixes: policy.spec.budget.control_plane_with_workers,
         cluster,

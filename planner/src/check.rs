@@ -8,6 +8,8 @@ mod grant;
 mod limits;
 mod marks;
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 use slipway_api::{Phase, Slot};
 
@@ -68,8 +70,13 @@ pub fn check(snapshot: &Snapshot, plan: &Plan, now: Timestamp) -> Vec<Violation>
 fn without_verdict(snapshot: &Snapshot, plan: &Plan) -> Vec<Violation> {
     let mut judged = plan.verdicts.keys().peekable();
     let missing = snapshot.nodes.keys().filter(|name| {
-        while judged.next_if(|other| other < name).is_some() {}
-        judged.peek() != Some(name)
+        loop {
+            match judged.peek().map(|other| other.cmp(name)) {
+                Some(Ordering::Less) => drop(judged.next()),
+                Some(Ordering::Equal) => return false,
+                Some(Ordering::Greater) | None => return true,
+            }
+        }
     });
     missing
         .map(|name| violation("V1", format!("node {name} has no verdict")))

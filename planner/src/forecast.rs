@@ -6,10 +6,14 @@
 //! Called by the operator, for `status.expected` and `status.forecast`, and by `kubectl reboot`.
 
 mod calendar;
+mod domains;
+mod passed;
 mod run;
+mod running;
 mod spread;
 mod start;
 mod state;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
 //! Which policy a node obeys: the highest priority wins, a tie leaves the node alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use slipway_api::lease::PolicyReference;
 
@@ -91,9 +91,15 @@ pub(crate) struct Selectors<'a> {
     snapshot: &'a Snapshot,
     /// Labels that some selector asks for.
     keys: BTreeSet<&'a str>,
-    known: BTreeMap<Vec<Option<&'a str>>, Governance<'a>>,
-    values: Vec<Option<&'a str>>,
+    /// What was found, sorted by the values of the labels.
+    known: Vec<(Values<'a>, Governance<'a>)>,
+    /// Where the last node was found: the next one by name is mostly of its kind.
+    last: usize,
+    values: Values<'a>,
 }
+
+/// The values of [`Selectors::keys`].
+type Values<'a> = Vec<Option<&'a str>>;
 
 /// Most kinds of nodes that are remembered: where a selector asks for what differs from node to
 /// node, remembering is of no use.
@@ -117,7 +123,8 @@ impl<'a> Selectors<'a> {
         Self {
             snapshot,
             keys,
-            known: BTreeMap::new(),
+            known: Vec::new(),
+            last: 0,
             values: Vec::new(),
         }
     }
@@ -128,14 +135,27 @@ impl<'a> Selectors<'a> {
         let keys = self.keys.iter();
         let values = keys.map(|key| node.label(key));
         self.values.extend(values);
-        if let Some(known) = self.known.get(self.values.as_slice()) {
-            return *known;
+        if let Some((known, found)) = self.known.get(self.last)
+            && *known == self.values
+        {
+            return *found;
         }
-        let found = governance(self.snapshot, node);
-        if self.known.len() < KNOWN_MAX {
-            self.known.insert(self.values.clone(), found);
+        let place = self
+            .known
+            .binary_search_by(|(known, _)| known.cmp(&self.values));
+        match place {
+            Ok(place) => {
+                self.last = place;
+                self.known.get(place).map_or(Governance::None, |one| one.1)
+            }
+            Err(place) => {
+                let found = governance(self.snapshot, node);
+                if self.known.len() < KNOWN_MAX {
+                    self.known.insert(place, (self.values.clone(), found));
+                }
+                found
+            }
         }
-        found
     }
 }
 

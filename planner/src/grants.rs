@@ -50,6 +50,7 @@ pub(crate) fn decide(
         let mut request = request.clone();
         if reasons.is_empty() {
             request.place.passes = round.passes(&candidates, candidate);
+            request.place.waiting_domains = round.waiting_domains(&request);
             reasons.push(round.append(&request));
         }
         round.decided.candidates.push((request, reasons));
@@ -150,7 +151,8 @@ impl<'i, 'a> Round<'i, 'a> {
         self.limit(request).or_else(turn).or_else(next)
     }
 
-    /// Another domain that was begun, and in which somebody waits that could go.
+    /// Another domain that has to be finished first: one that is used, or that was begun, and in
+    /// which somebody waits that could go.
     fn unfinished(&self, request: &GrantRequest) -> Option<Reason> {
         let (place, limits) = self.limits(request)?;
         let domains = limits.domains.as_ref()?;
@@ -162,10 +164,13 @@ impl<'i, 'a> Round<'i, 'a> {
         let waiting = self.domains.get(&place)?;
         let begun = &record(status, &request.policy.uid)?.domains;
         let used = self.tallies.get(place)?.domains();
+        // Of those that were begun only the ones before its own: where more are begun than may be
+        // (a limit was lowered), all of them would wait for each other for ever.
         let unfinished: BTreeSet<&str> = begun
             .iter()
-            .filter(|begun| waiting.contains(*begun))
             .map(String::as_str)
+            .take_while(|begun| *begun != own)
+            .filter(|begun| waiting.contains(*begun))
             .chain(used.map(|(domain, _)| domain))
             .filter(|other| *other != own)
             .collect();
@@ -179,6 +184,13 @@ impl<'i, 'a> Round<'i, 'a> {
                 policy: limits.policy.to_owned(),
                 domain: other.to_owned(),
             })
+    }
+
+    /// Domains of the request's policy in which somebody waits that could go.
+    fn waiting_domains(&self, request: &GrantRequest) -> BTreeSet<String> {
+        let place = self.index.place(&request.policy.uid);
+        let waiting = place.and_then(|place| self.domains.get(&place));
+        waiting.cloned().unwrap_or_default()
     }
 
     fn blockers(&self, request: &GrantRequest) -> Vec<Reason> {

@@ -5,6 +5,7 @@
 //! walk over all nodes. Decides nothing. [`crate::check`] does not use it, on purpose.
 
 use std::cell::OnceCell;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,12 +19,16 @@ use crate::excess::Excess;
 use crate::gates::{self, Stage};
 use crate::govern::{Governance, Selectors};
 use crate::reason::Reason;
-use crate::snapshot::{NodeView, PolicyView, Snapshot};
+use crate::snapshot::{Need, NodeView, PolicyView, Snapshot};
 use crate::verify;
 use crate::window::Opening;
 
 /// A node with what belongs to it.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and they come in every mixture"
+)]
 pub(crate) struct Row<'a> {
     pub(crate) node: &'a NodeView,
     /// The lease of its name, which may be that of a former node.
@@ -31,10 +36,20 @@ pub(crate) struct Row<'a> {
     pub(crate) governance: Governance<'a>,
     /// Position of the policy that governs it.
     pub(crate) policy: Option<usize>,
-    /// What of the node is asked of everybody again and again, kept where it is at hand.
+    // What of the node is asked of everybody again and again, kept where it is at hand: in a large
+    // fleet a pass takes as long as it waits for memory, and a node with its labels is scattered.
     pub(crate) unavailable: bool,
     pub(crate) required: bool,
+    /// Nothing asks for a reboot, and nothing is known of an earlier one.
+    pub(crate) at_rest: bool,
+    /// It carries marks of ours.
+    pub(crate) marked: bool,
+    /// Its failure domain, by the policy that governs it; empty without the label.
+    pub(crate) domain: &'a str,
 }
+
+/// A member of a quorum group: the label, its value and the node.
+pub(crate) type Member<'a> = (&'a str, &'a str, &'a NodeView);
 
 impl<'a> Row<'a> {
     /// The lease of this very node.
@@ -68,6 +83,7 @@ pub(crate) struct Index<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) now: Timestamp,
     rows: Vec<Row<'a>>,
+    members: Vec<Member<'a>>,
     places: BTreeMap<&'a str, usize>,
     references: Vec<Arc<PolicyReference>>,
     slots: BTreeMap<&'a str, Vec<&'a Slot>>,
@@ -91,8 +107,10 @@ impl<'a> Index<'a> {
             by_node.entry(&slot.node).or_default().push(slot);
         }
         let cells = snapshot.policies.len();
+        let (rows, members) = rows(snapshot, &places);
         Self {
-            rows: rows(snapshot, &places),
+            rows,
+            members,
             snapshot,
             now,
             places,
@@ -113,6 +131,12 @@ impl<'a> Index<'a> {
     /// Every node, by name.
     pub(crate) fn rows(&self) -> &[Row<'a>] {
         &self.rows
+    }
+
+    /// The members of quorum groups, by the name of the node. A group that any policy names binds
+    /// every policy: else two policies could take two members of it.
+    pub(crate) fn members(&self) -> &[Member<'a>] {
+        &self.members
     }
 
     /// The node of this name.
@@ -252,24 +276,46 @@ impl<'a> Index<'a> {
     }
 }
 
-/// Nodes and leases are sorted alike: joined in one walk over both.
-fn rows<'a>(snapshot: &'a Snapshot, places: &BTreeMap<&'a str, usize>) -> Vec<Row<'a>> {
+/// Nodes and leases are sorted alike: joined in one walk over both, which also reads of each node
+/// what its labels say to anybody.
+fn rows<'a>(
+    snapshot: &'a Snapshot,
+    places: &BTreeMap<&'a str, usize>,
+) -> (Vec<Row<'a>>, Vec<Member<'a>>) {
     let mut selectors = Selectors::new(snapshot);
+    let policies = snapshot.policies.iter();
+    let quorum: BTreeSet<&str> = policies
+        .filter_map(|policy| policy.spec.budget.quorum_label.as_deref())
+        .collect();
     let mut leases = snapshot.leases.iter().peekable();
     let mut rows = Vec::with_capacity(snapshot.nodes.len());
+    let mut members = Vec::new();
     for (name, node) in &snapshot.nodes {
-        while leases.next_if(|(other, _)| *other < name).is_some() {}
-        let lease = leases.next_if(|(other, _)| *other == name);
+        let lease = loop {
+            match leases.peek().map(|(other, _)| (*other).cmp(name)) {
+                // The lease of a node that is gone.
+                Some(Ordering::Less) => drop(leases.next()),
+                Some(Ordering::Equal) => break leases.next(),
+                Some(Ordering::Greater) | None => break None,
+            }
+        };
         let governance = selectors.governance(node);
         let policy = governance.policy();
+        let per_domain = policy.and_then(|policy| policy.spec.budget.per_domain.as_ref());
+        let domain = per_domain.and_then(|written| node.label(&written.topology_key));
+        let groups = quorum.iter();
+        members.extend(groups.filter_map(|key| Some((*key, node.label(key)?, node))));
         rows.push(Row {
             node,
             lease: lease.map(|(_, lease)| lease),
             governance,
             unavailable: node.is_unavailable(),
             required: node.need.is_required(),
+            at_rest: lease.is_none() && node.need == Need::NotRequired,
+            marked: !node.marks.is_bare(),
+            domain: domain.unwrap_or_default(),
             policy: policy.and_then(|policy| places.get(policy.uid.as_str()).copied()),
         });
     }
-    rows
+    (rows, members)
 }

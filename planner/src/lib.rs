@@ -93,7 +93,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     // Sorted already: built in one go instead of one search per node.
     draft.plan.verdicts = verdicts.into_iter().collect();
     draft.grant(&index);
-    draft.mark(snapshot, now);
+    draft.mark(&index);
     draft.plan.policies = policies::verdicts(&index, &draft.plan.verdicts);
     let places = 0..snapshot.policies.len();
     let windows = places.flat_map(|place| gates::schedule_wakes(&index, place));
@@ -163,10 +163,13 @@ impl Draft {
     }
 
     /// Last: what people and schedulers see must not keep a reboot waiting.
-    fn mark(&mut self, snapshot: &Snapshot, now: Timestamp) {
-        let (actions, more) = marks::actions(snapshot);
+    fn mark(&mut self, index: &Index<'_>) {
+        let (actions, more) = marks::actions(index);
         self.plan.actions.extend(actions);
-        let soon = now.saturating_add(jiff::SignedDuration::from_secs(1)).ok();
+        let soon = index
+            .now
+            .saturating_add(jiff::SignedDuration::from_secs(1))
+            .ok();
         self.wakes.extend(soon.filter(|_| more));
     }
 

@@ -6,11 +6,13 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use slipway_api::ValidatedPolicy;
 
 use crate::budget;
 use crate::forecast::Durations;
-use crate::gates;
 use crate::limits::WINDOW_LEFT_AT_CLEAR;
+use crate::schedule;
+use crate::sentence;
 use crate::snapshot::{PolicyView, Snapshot};
 use crate::window::Opening;
 
@@ -31,6 +33,13 @@ pub enum Finding {
     NoBudget,
     /// No window comes.
     NeverOpen,
+    /// Windows come, and freezes cover them all.
+    EveryWindowFrozen {
+        /// Why, by the freeze that lasts longest.
+        why: String,
+        /// When that one ends.
+        until: Timestamp,
+    },
     /// No window is long enough for one reboot.
     WindowTooShort {
         /// The longest window.
@@ -54,6 +63,7 @@ impl Finding {
             Self::NothingSelected => "NothingSelected",
             Self::NoBudget => "NoBudget",
             Self::NeverOpen => "NeverOpen",
+            Self::EveryWindowFrozen { .. } => "EveryWindowFrozen",
             Self::WindowTooShort { .. } => "WindowTooShort",
             Self::NeverFinishes { .. } => "NeverFinishes",
         }
@@ -70,6 +80,11 @@ impl fmt::Display for Finding {
             Self::NeverOpen => {
                 f.write_str("spec.schedule: no window opens within the next nine weeks")
             }
+            Self::EveryWindowFrozen { why, until } => write!(
+                f,
+                "spec.schedule.freezes: every window of the next nine weeks is frozen, the last of them until {until}{}; end the freeze earlier",
+                sentence::because(why)
+            ),
             Self::WindowTooShort { longest, needs } => write!(
                 f,
                 "spec.schedule.windows: the longest is {} min, and one reboot takes about {} min; make one longer",
@@ -91,9 +106,9 @@ pub fn findings(
     durations: Durations,
     now: Timestamp,
 ) -> Vec<Finding> {
-    if policy.parsed.is_err() {
+    let Ok(parsed) = &policy.parsed else {
         return Vec::new();
-    }
+    };
     let limits = budget::limits(snapshot, policy);
     let mut findings = Vec::new();
     if !snapshot.nodes.values().any(|node| policy.selects(node)) {
@@ -102,12 +117,12 @@ pub fn findings(
         findings.push(Finding::NoBudget);
     }
     let needs = durations.p50.max(WINDOW_LEFT_AT_CLEAR);
-    let Some(open) = open_stretches(policy, now) else {
+    let Some(open) = open_stretches(parsed, now) else {
         return findings;
     };
     let longest = open.iter().copied().max().unwrap_or_default();
     if longest.is_zero() {
-        findings.push(Finding::NeverOpen);
+        findings.push(never_open(parsed, now));
     } else if longest < needs {
         findings.push(Finding::WindowTooShort { longest, needs });
     } else if limits.allowed > 0 {
@@ -125,13 +140,34 @@ pub fn findings(
     findings
 }
 
+/// Whether it is for want of windows, or because of freezes, that none opens.
+fn never_open(policy: &ValidatedPolicy, now: Timestamp) -> Finding {
+    let end = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
+    let freezes = policy.freezes.iter();
+    let last = freezes
+        .filter(|freeze| freeze.start < end && freeze.end > now)
+        .max_by_key(|freeze| freeze.end);
+    let unfrozen = ValidatedPolicy {
+        freezes: Vec::new(),
+        ..policy.clone()
+    };
+    let would_open = open_stretches(&unfrozen, now).is_none_or(|open| !open.is_empty());
+    match last.filter(|_| would_open) {
+        Some(freeze) => Finding::EveryWindowFrozen {
+            why: freeze.reason.clone(),
+            until: freeze.end,
+        },
+        None => Finding::NeverOpen,
+    }
+}
+
 /// How long each window ahead is; `None` where it is always open.
-fn open_stretches(policy: &PolicyView, now: Timestamp) -> Option<Vec<SignedDuration>> {
+fn open_stretches(policy: &ValidatedPolicy, now: Timestamp) -> Option<Vec<SignedDuration>> {
     let end = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
     let mut open = Vec::new();
     let mut time = now;
     for _ in 0..EDGES_MAX {
-        let next = match gates::schedule(policy, time)? {
+        let next = match schedule::opening(policy, time) {
             Opening::Always => return None,
             // A window that is open now counts whole.
             Opening::Open { span } => {

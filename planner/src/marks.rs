@@ -12,6 +12,7 @@ use slipway_api::{Phase, RebootLease, names};
 
 use crate::action::Action;
 use crate::govern::governance;
+use crate::index::Index;
 use crate::snapshot::{Gap, NodeView, PolicyView, Snapshot};
 
 /// Nodes that are marked in one pass: a fleet that is tainted for the first time must not keep the
@@ -59,6 +60,11 @@ impl Marks {
         (!entries.is_empty()).then(|| entries.join(","))
     }
 
+    /// True where there are none.
+    pub fn is_bare(&self) -> bool {
+        self.labels.is_empty() && !self.soft_taint && self.annotations.is_empty()
+    }
+
     /// Without the labels that the Node has from somebody else: those are never written over.
     #[must_use]
     pub fn fitting(mut self, node: &NodeView) -> Self {
@@ -83,7 +89,8 @@ pub fn is_ours(node: &NodeView, key: &str, value: &str) -> bool {
 }
 
 /// What has to be written on Nodes, and whether some is left for the next pass.
-pub(crate) fn actions(snapshot: &Snapshot) -> (Vec<Action>, bool) {
+pub(crate) fn actions(index: &Index<'_>) -> (Vec<Action>, bool) {
+    let snapshot = index.snapshot;
     // Nothing is taken away because of half a view.
     let complete = !snapshot
         .gaps
@@ -95,13 +102,13 @@ pub(crate) fn actions(snapshot: &Snapshot) -> (Vec<Action>, bool) {
     let asked = snapshot.policies.iter().any(|policy| {
         policy.spec.cordon.soft_taint || policy.spec.node_metadata != NodeMetadata::default()
     });
-    let bare = Marks::default();
-    let mut all = snapshot
-        .nodes
-        .values()
-        .filter(|node| !node.deleting && (asked || node.marks != bare))
-        .filter_map(|node| {
-            let marks = wanted(snapshot, node).fitting(node);
+    let mut all = { index.rows().iter() }
+        .filter(|row| row.marked || (asked && row.lease.is_some()))
+        .filter(|row| !row.node.deleting)
+        .filter_map(|row| {
+            let node = row.node;
+            let wanted = of_node(snapshot, node, row.own_lease(), row.governance.policy());
+            let marks = wanted.fitting(node);
             (!marks.are_on(node)).then(|| Action::MarkNode {
                 node: node.name.clone(),
                 node_uid: node.uid.clone(),
@@ -119,10 +126,19 @@ pub fn wanted(snapshot: &Snapshot, node: &NodeView) -> Marks {
         .leases
         .get(&node.name)
         .filter(|lease| lease.spec.node_uid == node.uid);
+    of_node(snapshot, node, lease, governance(snapshot, node).policy())
+}
+
+fn of_node(
+    snapshot: &Snapshot,
+    node: &NodeView,
+    lease: Option<&RebootLease>,
+    policy: Option<&PolicyView>,
+) -> Marks {
     let Some(lease) = lease else {
         return Marks::default();
     };
-    let Some(policy) = governance(snapshot, node).policy() else {
+    let Some(policy) = policy else {
         // Without a policy nobody can say what they were, but they hold until the reboot has ended.
         let mut kept = Marks::default();
         if lease.phase().is_accepted() {

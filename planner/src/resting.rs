@@ -50,6 +50,10 @@ impl Resting {
 
 /// Decides for a node that holds no slot.
 pub(crate) fn step(index: &Index<'_>, row: &Row<'_>) -> Resting {
+    // Nearly every node nearly always: waiting for nothing.
+    if row.at_rest {
+        return Resting::default();
+    }
     let (snapshot, node) = (index.snapshot, row.node);
     let Some(lease) = row.lease else {
         return without_lease(index, row);
@@ -86,11 +90,8 @@ pub(crate) fn step(index: &Index<'_>, row: &Row<'_>) -> Resting {
 
 fn without_lease(index: &Index<'_>, row: &Row<'_>) -> Resting {
     let (node, governance) = (row.node, row.governance);
-    match gates::need_refusal(governance.policy(), node) {
-        // Nearly every node nearly always: at rest, waiting for nothing.
-        Some(Reason::NotRequired) => return Resting::default(),
-        Some(reason) => return Resting::waits(vec![reason]),
-        None => {}
+    if let Some(reason) = gates::need_refusal(governance.policy(), node) {
+        return Resting::waits(vec![reason]);
     }
     let reasons = waiting_for(index, row);
     let Need::Required { since, .. } = &node.need else {

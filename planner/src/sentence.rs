@@ -213,7 +213,8 @@ fn breaker(
     }
 }
 
-fn because(why: &str) -> String {
+/// What follows a sentence where a person has said why.
+pub(crate) fn because(why: &str) -> String {
     if why.is_empty() {
         String::new()
     } else {

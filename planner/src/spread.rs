@@ -10,7 +10,7 @@ use slipway_api::validate::BudgetLimit;
 use slipway_api::{RebootLedger, Slot};
 
 use crate::action::GrantRequest;
-use crate::index::Index;
+use crate::index::{Index, Row};
 use crate::reason::Reason;
 use crate::snapshot::{NodeView, PolicyView};
 use crate::tally::{Book, Tally};
@@ -38,22 +38,11 @@ pub struct Group<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// Of a snapshot. A group that any policy names binds every policy: else two policies could
-    /// take two members of it.
+    /// Of a snapshot.
     pub(crate) fn of(index: &Index<'a>) -> Self {
-        let keys: BTreeSet<&str> = index
-            .snapshot
-            .policies
-            .iter()
-            .filter_map(|policy| policy.spec.budget.quorum_label.as_deref())
-            .collect();
         let mut members: BTreeMap<(&str, &str), Vec<&'a NodeView>> = BTreeMap::new();
-        for key in keys {
-            for node in index.rows().iter().map(|row| row.node) {
-                if let Some(value) = node.label(key) {
-                    members.entry((key, value)).or_default().push(node);
-                }
-            }
+        for (key, value, node) in index.members() {
+            members.entry((key, value)).or_default().push(node);
         }
         let mut cluster = Self {
             nodes: index.rows().len(),
@@ -169,7 +158,7 @@ pub struct Domains<'a> {
     pub at_once: usize,
     /// Unavailable nodes in each.
     pub limit: BudgetLimit,
-    /// The domain of each node that the policy governs; empty without the label.
+    /// The domain of each node that the policy governs; empty without the label: these share one.
     pub of: BTreeMap<&'a str, &'a str>,
     /// Nodes of each domain.
     pub sizes: BTreeMap<&'a str, usize>,
@@ -177,14 +166,14 @@ pub struct Domains<'a> {
 
 impl<'a> Domains<'a> {
     /// Of the nodes that a policy governs.
-    pub(crate) fn of(policy: &'a PolicyView, governed: &[&'a NodeView]) -> Option<Self> {
+    pub(crate) fn of(policy: &'a PolicyView, governed: &[&Row<'a>]) -> Option<Self> {
         let written = policy.spec.budget.per_domain.as_ref()?;
         let mut domains = Self {
             at_once: usize::try_from(written.domains_at_once).unwrap_or(1),
             limit: BudgetLimit::parse(&written.max_unavailable).unwrap_or(BudgetLimit::Count(0)),
             of: governed
                 .iter()
-                .map(|node| (node.name.as_str(), domain_of(&written.topology_key, node)))
+                .map(|row| (row.node.name.as_str(), row.domain))
                 .collect(),
             sizes: BTreeMap::new(),
         };
@@ -249,9 +238,4 @@ impl<'a> Domains<'a> {
         let now = self.of.get(name).copied();
         now.or_else(|| slot?.domain.as_deref())
     }
-}
-
-/// The value of the topology label; nodes without it share a domain.
-fn domain_of<'a>(key: &str, node: &'a NodeView) -> &'a str {
-    node.label(key).unwrap_or_default()
 }

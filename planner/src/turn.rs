@@ -5,10 +5,12 @@
 //! [`PASSED_TIMES_MAX`] the others wait for it, for [`HELD_FOR_PASSED`] at most, so that whatever
 //! keeps it never keeps everybody. This is fairness, not safety: no limit is decided here.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use slipway_api::RebootLedgerStatus;
-use slipway_api::ledger::{PASSED_MAX, Passed};
+use slipway_api::ledger::{DOMAINS_MAX, PASSED_MAX, Passed};
 
 use crate::action::GrantRequest;
 use crate::breaker::record;
@@ -19,7 +21,7 @@ use crate::reason::Reason;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// Failure domains of the policy in which nodes wait that could go.
-    pub waiting_domains: Vec<String>,
+    pub waiting_domains: BTreeSet<String>,
     /// Nodes that came earlier and do not go now, the longest waiting first.
     pub passes: Vec<Passer>,
 }
@@ -36,8 +38,8 @@ pub struct Passer {
 }
 
 impl Place {
-    /// The policy's begun domains after a grant in `domain`: those in which nobody waits any more
-    /// are finished.
+    /// The policy's begun domains after a grant in `domain`, in the order in which they were begun:
+    /// those in which nobody waits any more are finished.
     pub fn begun(
         &self,
         domain: Option<&String>,
@@ -47,10 +49,14 @@ impl Place {
         let before = record(status, policy_uid).map_or(&[][..], |record| &record.domains);
         let mut begun: Vec<String> = before
             .iter()
-            .filter(|begun| self.waiting_domains.contains(begun) && Some(*begun) != domain)
+            .filter(|begun| self.waiting_domains.contains(*begun) || Some(*begun) == domain)
             .cloned()
             .collect();
-        begun.extend(domain.cloned());
+        let new = domain.filter(|domain| !begun.contains(domain)).cloned();
+        begun.extend(new);
+        // More than fit the ledger: else the API server would refuse every further grant.
+        let surplus = begun.len().saturating_sub(DOMAINS_MAX);
+        begun.drain(..surplus);
         begun
     }
 }

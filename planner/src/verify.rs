@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use slipway_api::blockers::{BlockerRule, Probe, verify_query};
 use slipway_api::lease::Grant;
 use slipway_api::people::Release;
-use slipway_api::{Phase, RebootLease, Slot, Workload};
+use slipway_api::{Phase, RebootLease, Slot};
 
 use crate::blockers::{Answer, Answered, Answers, young};
 use crate::limits::{CALL_MAY_FIRE, RELEASED_KEEPS_SLOT, VERIFY_QUERY_UNANSWERED};
@@ -199,12 +199,10 @@ fn pods(back: &Back<'_>, answers: &Answers, now: Timestamp) -> Result<(), NotYet
     };
     let within = back.grant.verify.pods_ready_within.signed();
     let until = back.since.saturating_add(within).unwrap_or(Timestamp::MAX);
-    let not_yet = |message: &str, until| {
-        let named = |one: &&Workload| message.starts_with(&one.to_string());
-        let owner = back.grant.workloads.iter().find(named);
+    let not_yet = |owner: &str, message: &str, until| {
         Err(NotYet {
             reason: Reason::PodsNotReady {
-                owner: owner.map(ToString::to_string).unwrap_or_default(),
+                owner: owner.to_owned(),
                 message: message.to_owned(),
             },
             until,
@@ -215,10 +213,13 @@ fn pods(back: &Back<'_>, answers: &Answers, now: Timestamp) -> Result<(), NotYet
         .map(|answered| &answered.answer)
     {
         Some(Answer::Clear) => Ok(()),
-        Some(Answer::Blocks { message } | Answer::Failed { message }) => not_yet(message, until),
+        Some(Answer::PodsNotReady { owner, message }) => not_yet(owner, message, until),
+        Some(Answer::Blocks { message } | Answer::Failed { message }) => {
+            not_yet("", message, until)
+        }
         // Not asked yet, or not by this operator: that is nobody's failure.
         Some(Answer::BlocksNodes { .. }) | None => {
-            not_yet("they are being looked at", Timestamp::MAX)
+            not_yet("", "they are being looked at", Timestamp::MAX)
         }
     }
 }
@@ -241,7 +242,9 @@ fn query(back: &Back<'_>, answers: &Answers, now: Timestamp) -> Result<(), NotYe
     match answered.map(|answered| &answered.answer) {
         Some(Answer::Clear) => Ok(()),
         Some(Answer::Failed { .. }) if rule.allows_failure() => Ok(()),
-        Some(Answer::Blocks { message }) => not_yet(message, back.settled),
+        Some(Answer::Blocks { message } | Answer::PodsNotReady { message, .. }) => {
+            not_yet(message, back.settled)
+        }
         Some(Answer::Failed { message }) => {
             let until = back.settled.saturating_add(VERIFY_QUERY_UNANSWERED);
             not_yet(message, until.unwrap_or(Timestamp::MAX))

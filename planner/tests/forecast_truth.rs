@@ -130,9 +130,11 @@ fn random_spec(pick: &dyn Fn(u64, &[i64]) -> i64) -> String {
         }
         _ => "schedule: {freezes: [{from: '2026-11-24T13:00:00Z', to: '2026-11-25T13:00:00Z'}]},",
     };
-    let order = match pick(7, &[0, 0, 1, 2]) {
+    let order = match pick(7, &[0, 0, 1, 2, 3]) {
         0 => "",
         1 => "order: [DomainByDomain],",
+        // By name, so that those which wait longest are passed.
+        3 => "order: [ControlPlaneLast],",
         _ => "order: [LongestWaiting],",
     };
     let mut budget = format!("maxUnavailable: {}", pick(1, &[1, 1, 2, 3]));
@@ -160,10 +162,16 @@ fn random_fleet(seed: u64) -> (World, Durations) {
     let pick = |what: u64, from: &[i64]| {
         from[usize::try_from(mix(seed, what) >> 40).unwrap() % from.len()]
     };
-    let count = usize::try_from(pick(3, &[2, 4, 6, 9, 14])).unwrap();
+    let count = usize::try_from(pick(3, &[2, 4, 6, 9, 14, 24])).unwrap();
     let names: Vec<String> = (0..count).map(|number| format!("n{number:05}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut world = World::new().nodes(&names).need(&names);
+    if pick(16, &[0, 0, 1]) == 1 {
+        let oldest = world.node_mut(names[count - 1]);
+        if let slipway_planner::Need::Required { since, .. } = &mut oldest.need {
+            *since -= SignedDuration::from_hours(9);
+        }
+    }
     let policies = pick(14, &[1, 1, 1, 2]);
     for policy in 0..policies {
         let of_policy = |what: u64, from: &[i64]| pick(what + 100 * policy.unsigned_abs(), from);

@@ -106,7 +106,9 @@ impl Asker {
         let Told { answered, asked } = told;
         let outcome = match &answered.answer {
             Answer::Clear => "clear",
-            Answer::Blocks { .. } | Answer::BlocksNodes { .. } => "blocks",
+            Answer::Blocks { .. } | Answer::BlocksNodes { .. } | Answer::PodsNotReady { .. } => {
+                "blocks"
+            }
             Answer::Failed { .. } => "failed",
         };
         let kind = answered.rule.probe.kind();

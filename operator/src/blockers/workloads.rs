@@ -62,16 +62,17 @@ pub(super) async fn ask(client: &Client, workloads: &[Workload]) -> Result<Answe
             let class = error.class().as_str();
             Trouble::new(format!("{workload} cannot be looked at ({class})"))
         })?;
-        short.extend(looked.and_then(|standing| shortage(workload, standing)));
+        let shortage = looked.and_then(|standing| shortage(workload, standing));
+        short.extend(shortage.map(|message| (workload.to_string(), message)));
     }
-    let Some(first) = short.first() else {
+    let Some((owner, first)) = short.first().cloned() else {
         return Ok(Answer::Clear);
     };
     let message = match short.len() - 1 {
-        0 => first.clone(),
+        0 => first,
         more => format!("{first}, and {more} more owners of pods"),
     };
-    Ok(Answer::Blocks { message })
+    Ok(Answer::PodsNotReady { owner, message })
 }
 
 /// What is missing, if something is: as many as it had, or as it wants now, if that is fewer.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ledger_slots;
 use crate::snapshot::{NodeView, PolicyView, Snapshot};
 
-/// A label that a node must have to be selected.
-type Label<'a> = (&'a str, &'a str);
+/// Positions of the policies that ask for a value of a label, sorted by the value.
+type Values<'a> = Vec<(&'a str, Vec<usize>)>;
 
 /// The nodes of a snapshot, sorted out.
 pub(super) struct Fleet<'a> {
@@ -25,16 +25,24 @@ impl<'a> Fleet<'a> {
     pub(super) fn of(snapshot: &'a Snapshot) -> Self {
         let policies = &snapshot.policies;
         // A policy that asks for a label is only tried on nodes that have it.
-        let mut by_label: BTreeMap<Label<'a>, Vec<usize>> = BTreeMap::new();
+        let mut by_label: BTreeMap<&str, Values<'a>> = BTreeMap::new();
         let mut always = Vec::new();
         for (place, policy) in policies.iter().enumerate() {
             let labels = policy.spec.node_selector.match_labels.as_ref();
             match labels.and_then(|labels| labels.first_key_value()) {
-                Some((key, value)) => by_label.entry((key, value)).or_default().push(place),
+                Some((key, value)) => {
+                    let values = by_label.entry(key).or_default();
+                    match values.binary_search_by(|(known, _)| (*known).cmp(value)) {
+                        Ok(known) => values
+                            .get_mut(known)
+                            .into_iter()
+                            .for_each(|one| one.1.push(place)),
+                        Err(new) => values.insert(new, (value, vec![place])),
+                    }
+                }
                 None => always.push(place),
             }
         }
-        let keys: BTreeSet<&str> = by_label.keys().map(|(key, _)| *key).collect();
         let mut fleet = Self {
             snapshot,
             selected: vec![0; policies.len()],
@@ -49,11 +57,12 @@ impl<'a> Fleet<'a> {
             if !node.ready || node.unschedulable {
                 fleet.broken.insert(&node.name);
             }
-            let labels = keys.iter().filter_map(|key| Some((*key, node.label(key)?)));
-            let tried = labels
-                .filter_map(|label| by_label.get(&label))
-                .flatten()
-                .chain(&always);
+            let asked = by_label.iter().filter_map(|(key, values)| {
+                let value = node.label(key)?;
+                let place = values.binary_search_by(|(known, _)| (*known).cmp(value));
+                Some(&values.get(place.ok()?)?.1)
+            });
+            let tried = asked.flatten().chain(&always);
             fleet.sort(node, tried.copied());
         }
         fleet
@@ -61,7 +70,7 @@ impl<'a> Fleet<'a> {
 
     /// Gives the node to the policy of the highest priority; to none where two have it.
     fn sort(&mut self, node: &'a NodeView, tried: impl Iterator<Item = usize>) {
-        let mut rulers: Vec<(i32, usize)> = Vec::new();
+        let mut top: Option<(i32, Option<usize>)> = None;
         for place in tried {
             let Some(policy) = self.snapshot.policies.get(place) else {
                 continue;
@@ -72,16 +81,14 @@ impl<'a> Fleet<'a> {
             if let Some(selected) = self.selected.get_mut(place) {
                 *selected += 1;
             }
-            if !policy.deleting {
-                rulers.push((policy.spec.priority, place));
+            let priority = policy.spec.priority;
+            if policy.deleting || top.is_some_and(|(highest, _)| highest > priority) {
+                continue;
             }
+            let tie = top.is_some_and(|(highest, _)| highest == priority);
+            top = Some((priority, (!tie).then_some(place)));
         }
-        rulers.sort_unstable();
-        let top = match rulers.as_slice() {
-            [.., (second, _), (first, _)] if second == first => None,
-            [.., (_, place)] => Some(*place),
-            [] => None,
-        };
+        let top = top.and_then(|(_, place)| place);
         if let Some(nodes) = top.and_then(|place| self.governed.get_mut(place)) {
             nodes.push(node);
         }

@@ -225,7 +225,7 @@ fn blockers_agree(
             let old = now.duration_since(answered.at) > BLOCKER_ANSWER_VALID;
             let says_yes = match &answered.answer {
                 Answer::Clear => true,
-                Answer::Blocks { .. } => false,
+                Answer::Blocks { .. } | Answer::PodsNotReady { .. } => false,
                 Answer::BlocksNodes { nodes } => !nodes.contains_key(node),
                 Answer::Failed { .. } => rule.allows_failure(),
             };

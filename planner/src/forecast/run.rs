@@ -9,7 +9,8 @@ use std::collections::{BTreeSet, BinaryHeap};
 use super::calendar::{Calendar, Gate};
 use super::spread::mix;
 use super::start::{Start, Waiting};
-use super::state::{Pace, State};
+use super::state::State;
+use super::usage::Pace;
 
 /// A time that never comes.
 pub(super) const NEVER: i64 = i64::MAX;
@@ -210,27 +211,32 @@ impl Run<'_, '_> {
         if !self.state.waits(policy) {
             return None;
         }
-        match self.state.pace(policy, time) {
-            Pace::Goes => {}
+        let at_pace = match self.state.pace(policy, time) {
+            Pace::Goes => true,
             Pace::Until(due) => {
                 self.wake(policy, due);
-                return None;
+                false
             }
-            Pace::Waits => return None,
-        }
+            Pace::Waits => false,
+        };
         let (start, finish) = self.state.needs(policy);
         let gate = self.calendars.get_mut(policy)?.at(time);
-        let opens = match gate {
+        let (is_open, until) = match gate {
             Gate::Open { end } if time <= end.saturating_sub(start) => {
-                let rank = self.state.first(policy, false)?;
-                return Some((rank, end.saturating_sub(finish)));
+                (true, end.saturating_sub(finish))
             }
-            Gate::Open { end } => end,
-            Gate::Closed { again } => again,
+            // A human asked for it at any time.
+            Gate::Open { end: opens } | Gate::Closed { again: opens } => {
+                self.wake(policy, opens);
+                (false, NEVER)
+            }
         };
-        self.wake(policy, opens);
-        // A human asked for it at any time.
-        Some((self.state.first(policy, true)?, NEVER))
+        self.state.opens(policy, is_open);
+        let (first, held) = self.state.first(policy, at_pace, time);
+        if let Some(lapses) = held {
+            self.wake(policy, lapses);
+        }
+        Some((first?, until))
     }
 
     fn wake(&mut self, policy: usize, time: i64) {

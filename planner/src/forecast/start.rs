@@ -1,14 +1,17 @@
 //! From a snapshot to what every future starts from: numbers instead of objects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use slipway_api::Slot;
 use slipway_api::people::Override;
 use slipway_api::policy::Order;
 use slipway_api::validate::Cutoff;
-use slipway_api::{RebootLease, Slot};
 
 use super::Durations;
+use super::domains::DomainRules;
+use super::passed::One;
 use super::run::DRAIN_SHARE;
+use super::running::{Running, running};
 use super::spread::{self, Spread};
 use crate::action::Plan;
 use crate::breaker::record;
@@ -16,18 +19,23 @@ use crate::budget::{PolicyLimits, slots};
 use crate::gates;
 use crate::index::Index;
 use crate::limits::WINDOW_LEFT_AT_CLEAR;
-use crate::reason::Reason;
 use crate::resting::Candidate;
-use crate::snapshot::{CordonState, PolicyView};
+use crate::snapshot::PolicyView;
 
 /// What of a node decides whether it may go: nodes that agree in it wait in one queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and they come in every mixture"
+)]
 pub(super) struct Class {
     pub(super) control_plane: bool,
     /// It uses the budget already: it is unavailable.
     pub(super) counted: bool,
     /// A human asked for it outside every window.
     pub(super) any_time: bool,
+    /// A human asked for it beyond the budget.
+    pub(super) beyond: bool,
     pub(super) domain: usize,
     pub(super) groups: Vec<usize>,
 }
@@ -62,15 +70,6 @@ impl Rules {
     }
 }
 
-/// A policy's failure domains, compiled.
-#[derive(Clone, Debug)]
-pub(super) struct DomainRules {
-    pub(super) at_once: usize,
-    pub(super) allowed: Vec<usize>,
-    pub(super) used: Vec<usize>,
-    pub(super) begun: BTreeSet<usize>,
-}
-
 /// A node that waits, in the order in which they go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
@@ -79,23 +78,8 @@ pub(super) struct Waiting {
     /// It goes after everybody's workers.
     pub(super) is_last: bool,
     pub(super) ready_at: i64,
-    pub(super) seed: u64,
-}
-
-/// A node that holds a slot.
-#[derive(Clone, Debug)]
-pub(super) struct Running {
-    /// Policies whose budget it uses, and its domain in each.
-    pub(super) counts_in: Vec<(usize, usize)>,
-    /// The policy whose spread its time is drawn from.
-    pub(super) policy: Option<usize>,
-    pub(super) control_plane: bool,
-    pub(super) canary: bool,
-    /// It stays unavailable: a human had cordoned it before.
-    pub(super) stays: bool,
-    pub(super) groups: Vec<usize>,
-    /// Seconds since its grant; `None` where it is stuck and nobody knows.
-    pub(super) elapsed: Option<i64>,
+    /// Since when it has waited.
+    pub(super) since: i64,
     pub(super) seed: u64,
 }
 
@@ -112,6 +96,10 @@ pub(super) struct Start {
     pub(super) total: usize,
     /// Slots in each quorum group.
     pub(super) groups: Vec<usize>,
+    /// Nodes that others have passed.
+    pub(super) passed: Vec<One>,
+    /// Some node that waits is of the control plane.
+    pub(super) has_control_plane: bool,
 }
 
 impl Start {
@@ -155,11 +143,13 @@ pub(super) fn start(
             compile(index, (place, policy, limits), durations, turn)
         })
         .collect();
-    let waiting = queue
+    let waiting: Vec<Waiting> = queue
         .iter()
         .filter_map(|(candidate, from)| waits(index, &mut compiled, candidate, *from))
         .collect();
     Start {
+        passed: passed(index, queue, &waiting),
+        has_control_plane: queue.iter().any(|(one, _)| one.request.control_plane),
         now,
         horizon: now.saturating_add(horizon),
         waiting,
@@ -172,16 +162,16 @@ pub(super) fn start(
 }
 
 /// A policy's rules with what its nodes are looked up by.
-struct Compiled<'a> {
+pub(super) struct Compiled<'a> {
     rules: Rules,
     domains: BTreeMap<String, usize>,
     classes: BTreeMap<Class, usize>,
-    limits: &'a PolicyLimits<'a>,
+    pub(super) limits: &'a PolicyLimits<'a>,
 }
 
 impl Compiled<'_> {
     /// The domain of a node, with its slot if it holds one.
-    fn domain(&self, node: &str, slot: Option<&Slot>) -> usize {
+    pub(super) fn domain(&self, node: &str, slot: Option<&Slot>) -> usize {
         let domains = self.limits.domains.as_ref();
         let name = domains.and_then(|domains| domains.domain_of_used(node, slot));
         name.and_then(|name| self.domains.get(name).copied())
@@ -223,7 +213,8 @@ fn compile<'a>(
     let record = status.and_then(|status| record(status, &policy.uid));
     let known = durations.get(&policy.uid).copied();
     let known = known.unwrap_or_else(|| Durations::of(index.snapshot, policy));
-    let (domains, names) = domains(index, place, limits, record.map(|record| &record.domains));
+    let begun = record.map(|record| &record.domains);
+    let (domains, names) = DomainRules::of(index, (place, limits), begun);
     let (needs, learned) = needs(index, policy, known);
     let running = index.counted(place).iter();
     let running = running.filter(|slot| slot.canary && slot.policy_uid == policy.uid);
@@ -285,51 +276,6 @@ fn needs(
     (now, (!is_known).then_some((learned, away)))
 }
 
-fn domains(
-    index: &Index<'_>,
-    place: usize,
-    limits: &PolicyLimits<'_>,
-    begun: Option<&Vec<String>>,
-) -> (Option<DomainRules>, BTreeMap<String, usize>) {
-    let Some(domains) = &limits.domains else {
-        return (None, BTreeMap::new());
-    };
-    let mut users: BTreeMap<&str, &str> = BTreeMap::new();
-    for slot in index.counted(place) {
-        if let Some(domain) = domains.domain_of_used(&slot.node, Some(slot)) {
-            users.insert(&slot.node, domain);
-        }
-    }
-    for name in &limits.unavailable {
-        if let Some(domain) = domains.of.get(name) {
-            users.insert(name, domain);
-        }
-    }
-    let names: BTreeSet<&str> = { domains.sizes.keys() }
-        .chain(users.values())
-        .copied()
-        .collect();
-    let places: BTreeMap<String, usize> = names
-        .iter()
-        .map(|name| (*name).to_owned())
-        .zip(0..)
-        .collect();
-    let mut used = vec![0; names.len()];
-    for domain in users.values() {
-        if let Some(count) = places.get(*domain).and_then(|place| used.get_mut(*place)) {
-            *count += 1;
-        }
-    }
-    let begun = begun.into_iter().flatten();
-    let rules = DomainRules {
-        at_once: domains.at_once,
-        allowed: names.iter().map(|name| domains.allowed(name)).collect(),
-        used,
-        begun: begun.filter_map(|name| places.get(name).copied()).collect(),
-    };
-    (Some(rules), places)
-}
-
 fn waits(
     index: &Index<'_>,
     compiled: &mut [Compiled<'_>],
@@ -345,6 +291,7 @@ fn waits(
         control_plane: request.control_plane,
         counted: row.unavailable,
         any_time: request.overrides(Override::Window),
+        beyond: request.overrides(Override::Budget),
         domain: one.domain(&request.node, None),
         groups: groups.cloned().unwrap_or_default(),
     };
@@ -362,51 +309,34 @@ fn waits(
         class,
         is_last: request.control_plane && order.contains(&last),
         ready_at: from,
+        since: candidate.requested_at.as_second(),
         seed: spread::seed(&request.node),
     })
 }
 
-/// The nodes that hold a slot now.
-fn running(index: &Index<'_>, plan: &Plan, compiled: &[Compiled<'_>]) -> Vec<Running> {
+/// The nodes that others have passed, as the ledger remembers them.
+fn passed(index: &Index<'_>, queue: &[(Candidate, i64)], waiting: &[Waiting]) -> Vec<One> {
     let ledger = index.snapshot.ledger.present();
-    let slots = ledger.map_or(&[][..], slots);
-    slots
+    let status = ledger.and_then(|ledger| ledger.status.as_ref());
+    let known = status.map_or(&[][..], |status| &status.passed);
+    if known.is_empty() {
+        return Vec::new();
+    }
+    let ranks: BTreeMap<&str, usize> = { queue.iter() }
+        .map(|(candidate, _)| candidate.request.node.as_str())
+        .zip(0..)
+        .collect();
+    known
         .iter()
-        .map(|slot| {
-            let row = index.row(&slot.node);
-            let stays = row.is_some_and(|row| {
-                matches!(&row.node.cordon, CordonState::Ours(record) if record.unschedulable_before)
-            });
-            let counts_in: Vec<(usize, usize)> = compiled
-                .iter()
-                .enumerate()
-                .filter(|(_, one)| one.limits.counts(slot))
-                .map(|(place, one)| (place, one.domain(&slot.node, Some(slot))))
-                .collect();
-            let granted = row.and_then(|row| granted_at(row.lease?, slot));
-            let verdict = plan.verdicts.get(&slot.node);
-            let stuck = verdict.is_some_and(|one| matches!(one.reason, Reason::Stuck { .. }));
-            let groups = compiled.first();
-            let groups = groups.and_then(|one| one.limits.cluster.of.get(slot.node.as_str()));
-            Running {
-                policy: index
-                    .place(&slot.policy_uid)
-                    .or_else(|| counts_in.first().map(|(place, _)| *place)),
-                counts_in,
-                control_plane: slot.control_plane,
-                canary: slot.canary,
-                stays,
-                groups: groups.cloned().unwrap_or_default(),
-                elapsed: granted
-                    .filter(|_| !stuck)
-                    .map(|at| index.now.duration_since(at).as_secs().max(0)),
-                seed: spread::seed(&slot.node),
-            }
+        .filter_map(|one| {
+            let rank = *ranks.get(one.node.as_str())?;
+            Some(One {
+                rank,
+                policy: waiting.get(rank)?.policy,
+                control_plane: one.control_plane,
+                times: one.times,
+                held_since: one.held_since.as_ref().map(|since| since.0.as_second()),
+            })
         })
         .collect()
-}
-
-fn granted_at(lease: &RebootLease, slot: &Slot) -> Option<jiff::Timestamp> {
-    let grant = lease.spec.grant.as_ref()?;
-    (grant.fence == slot.fence).then_some(grant.granted_at.0)
 }

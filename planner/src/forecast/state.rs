@@ -3,52 +3,26 @@
 //! The same limits as [`crate::budget`], [`crate::spread`] and [`crate::pace`], over counts instead
 //! of names. That both agree is a property test (`planner/tests/forecast_truth.rs`).
 
-use std::collections::BTreeSet;
-
 use slipway_api::ledger::SLOTS_MAX;
 
-use super::start::{Class, Rules, Running, Start, Waiting};
+use super::passed::{One, Passed};
+use super::running::Running;
+use super::start::{Class, Rules, Start, Waiting};
+use super::usage::{Pace, Policy};
 
-/// What a policy uses of its limits at one moment.
-#[derive(Clone, Debug)]
-pub(super) struct Policy {
-    in_use: usize,
-    /// Nodes that use each domain.
-    used: Vec<usize>,
-    /// Domains that are used.
-    busy: BTreeSet<usize>,
-    /// Domains that were begun.
-    begun: BTreeSet<usize>,
-    /// Nodes that wait in each domain.
-    waiting: Vec<usize>,
-    last_grant: Option<i64>,
-    /// Its place among the policies: whoever was granted a reboot last comes last.
-    turn: u64,
-    canary: Canary,
-    /// Reboots on record.
-    recorded: usize,
-    /// Ranks of the nodes that wait, by class.
-    queues: Vec<BTreeSet<usize>>,
-    /// The first of each class.
-    heads: BTreeSet<(usize, usize)>,
-}
+/// Most nodes that are looked at to find those which a grant passes: where more have waited longer
+/// and are kept by something else, the rest is not counted.
+const OLDER_MAX: usize = 64;
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Canary {
-    done: usize,
-    done_at: Option<i64>,
-    running: usize,
-}
-
-/// What a policy's pace says.
+/// Whether the limits let a class go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// The next node may go.
+enum Admission {
+    /// They do.
     Goes,
-    /// It may from then on.
-    Until(i64),
-    /// Not before one of the first nodes is back.
-    Waits,
+    /// Not while others are under way, or before others that go first: whoever goes passes it.
+    Turn,
+    /// Not for another reason.
+    Kept,
 }
 
 /// Every limit at one moment of one future.
@@ -61,6 +35,7 @@ pub(super) struct State<'a> {
     /// Slots in each quorum group.
     groups: Vec<usize>,
     policies: Vec<Policy>,
+    passed: Passed,
     grants: u64,
 }
 
@@ -73,6 +48,7 @@ impl<'a> State<'a> {
             control_plane: start.running.iter().filter(|one| one.control_plane).count(),
             total: start.total,
             groups: start.groups.clone(),
+            passed: Passed::new(start.passed.clone()),
             grants: policies.iter().map(|policy| policy.turn).max().unwrap_or(0),
             policies,
         }
@@ -95,31 +71,80 @@ impl<'a> State<'a> {
 
     /// A node waits from now on.
     pub(super) fn enqueue(&mut self, rank: usize, one: &Waiting) {
-        let domain = self.domain_of(one);
-        if let Some(policy) = self.policies.get_mut(one.policy) {
+        let class = self.start.class(one);
+        if let Some((policy, class)) = self.policies.get_mut(one.policy).zip(class) {
             policy.queue(one.class, |queue| {
                 queue.insert(rank);
             });
-            if let Some(waiting) = domain.and_then(|domain| policy.waiting.get_mut(domain)) {
-                *waiting += 1;
-            }
+            policy.ages.insert((one.since, rank));
+            policy.domains.wait(class.domain, class.any_time, true);
         }
     }
 
-    /// The first in line that the limits admit; `any_time` asks only for those that need no window.
-    pub(super) fn first(&self, policy: usize, any_time: bool) -> Option<usize> {
-        let (rules, state) = self.parts(policy)?;
-        if self.slots >= SLOTS_MAX || (state.in_use > rules.allowed) {
-            return None;
+    /// Whether nodes of a policy that need a window could go.
+    pub(super) fn opens(&mut self, policy: usize, is_open: bool) {
+        if let Some(policy) = self.policies.get_mut(policy) {
+            policy.open = is_open;
+        }
+    }
+
+    /// The first in line that the limits admit, and until when all wait for a node that was passed
+    /// too often, if they do. `at_pace` is false where only nodes beyond the budget may go.
+    pub(super) fn first(
+        &self,
+        policy: usize,
+        at_pace: bool,
+        time: i64,
+    ) -> (Option<usize>, Option<i64>) {
+        let Some((rules, state)) = self.parts(policy) else {
+            return (None, None);
+        };
+        if self.slots >= SLOTS_MAX {
+            return (None, None);
+        }
+        let goes = |class: &Class, held: bool| {
+            (class.any_time || state.open)
+                && (class.beyond || at_pace)
+                && self.admits(rules, state, (class, held)) == Admission::Goes
+        };
+        if let Some((rank, until)) = self
+            .passed
+            .held(policy, time, |one| self.could_go(one, time))
+        {
+            let own = self.start.waiting.get(rank);
+            let own = own.filter(|one| one.policy == policy);
+            let class = own.and_then(|one| rules.classes.get(one.class));
+            let rank = class.filter(|class| goes(class, true)).map(|_| rank);
+            return (rank, Some(until));
         }
         let heads = state.heads.iter();
         let mut heads = heads.filter_map(|(rank, class)| Some((*rank, rules.classes.get(*class)?)));
-        heads
-            .find(|(_, class)| (class.any_time || !any_time) && self.admits(rules, state, class))
-            .map(|(rank, _)| rank)
+        let first = heads.find(|(_, class)| goes(class, false));
+        (first.map(|(rank, _)| rank), None)
     }
 
-    fn admits(&self, rules: &Rules, state: &Policy, class: &Class) -> bool {
+    /// True for a node that waits, and for nothing but its turn.
+    fn could_go(&self, one: &One, time: i64) -> bool {
+        let held = self.passed.is_held(one.rank, time);
+        self.waits_for_turn(one.rank, held)
+    }
+
+    fn waits_for_turn(&self, rank: usize, held: bool) -> bool {
+        let Some(one) = self.start.waiting.get(rank) else {
+            return false;
+        };
+        let Some((rules, state)) = self.parts(one.policy) else {
+            return false;
+        };
+        let waits = state.ages.contains(&(one.since, rank));
+        let class = rules.classes.get(one.class).filter(|_| waits);
+        class.is_some_and(|class| {
+            (class.any_time || state.open)
+                && self.admits(rules, state, (class, held)) != Admission::Kept
+        })
+    }
+
+    fn admits(&self, rules: &Rules, state: &Policy, (class, held): (&Class, bool)) -> Admission {
         let own = usize::from(class.counted);
         let apart = rules.mixes
             || if class.control_plane {
@@ -130,13 +155,23 @@ impl<'a> State<'a> {
         let alone = !class.control_plane || self.control_plane == 0;
         let mut groups = class.groups.iter();
         let free = groups.all(|group| self.groups.get(*group).is_none_or(|held| *held == 0));
+        if !(apart && alone && free) {
+            return Admission::Turn;
+        }
         let ceiling = self.start.ceiling;
-        apart
-            && alone
-            && free
-            && ceiling.is_none_or(|most| self.total.saturating_sub(own) < most)
-            && state.in_use.saturating_sub(own) < rules.allowed
-            && state.admits_domain(rules, class.domain, own)
+        let domains = rules.domains.as_ref();
+        let fits = class.beyond
+            || (ceiling.is_none_or(|most| self.total.saturating_sub(own) < most)
+                && state.in_use.saturating_sub(own) < rules.allowed
+                && domains.is_none_or(|rules| state.domains.has_room(rules, class.domain, own)));
+        if !fits {
+            return Admission::Kept;
+        }
+        let first = (state.open, held);
+        if domains.is_some_and(|rules| state.domains.others_first(rules, class.domain, first)) {
+            return Admission::Turn;
+        }
+        Admission::Goes
     }
 
     /// What the policy's pace says.
@@ -144,27 +179,7 @@ impl<'a> State<'a> {
         let Some((rules, state)) = self.parts(policy) else {
             return Pace::Waits;
         };
-        let due = state
-            .last_grant
-            .map(|last| last.saturating_add(rules.min_interval));
-        if let Some(due) = due.filter(|due| time < *due) {
-            return Pace::Until(due);
-        }
-        let Some((nodes, soak)) = rules.canary else {
-            return Pace::Goes;
-        };
-        let canary = state.canary;
-        if canary.done >= nodes {
-            let until = canary.done_at.map(|done| done.saturating_add(soak));
-            return until
-                .filter(|until| time < *until)
-                .map_or(Pace::Goes, Pace::Until);
-        }
-        if canary.done + canary.running < nodes {
-            Pace::Goes
-        } else {
-            Pace::Waits
-        }
+        state.pace(rules, time)
     }
 
     /// True when somebody waits.
@@ -183,6 +198,7 @@ impl<'a> State<'a> {
         let Some(class) = rules.classes.get(one.class) else {
             return false;
         };
+        self.pass_others(rank, one, time);
         self.slots += 1;
         self.control_plane += usize::from(class.control_plane);
         for group in &class.groups {
@@ -199,25 +215,52 @@ impl<'a> State<'a> {
         state.queue(one.class, |queue| {
             queue.remove(&rank);
         });
+        state.ages.remove(&(one.since, rank));
         state.turn = turn;
         state.last_grant = Some(time);
         if rules.domains.is_some() {
-            if let Some(waiting) = state.waiting.get_mut(class.domain) {
-                *waiting = waiting.saturating_sub(1);
-            }
-            let waiting = &state.waiting;
-            let goes_on = |domain: &usize| waiting.get(*domain).is_some_and(|count| *count > 0);
-            state.begun.retain(goes_on);
-            state.begun.insert(class.domain);
+            state.domains.wait(class.domain, class.any_time, false);
+            state.domains.begin(class.domain, state.open);
         }
         if !class.counted {
             state.in_use += 1;
-            state.use_domain(class.domain);
+            state.domains.take(class.domain);
         }
         let nodes = rules.canary.map_or(0, |(nodes, _)| nodes);
         let is_canary = state.canary.done + state.canary.running < nodes;
         state.canary.running += usize::from(is_canary);
         is_canary
+    }
+
+    /// Counts whom a start passes: nodes that came earlier and wait for nothing but their turn.
+    fn pass_others(&mut self, rank: usize, one: &Waiting, time: i64) {
+        let is_control_plane = |one: &Waiting| {
+            let class = self.start.class(one);
+            class.is_some_and(|class| class.control_plane)
+        };
+        let goes = is_control_plane(one);
+        let mut older: Vec<(i64, usize)> = Vec::new();
+        for (policy, state) in self.policies.iter().enumerate() {
+            let own = policy == one.policy;
+            if own || goes || self.start.has_control_plane {
+                let earlier = state.ages.range(..(one.since, 0)).take(OLDER_MAX);
+                older.extend(earlier.filter(|(_, other)| {
+                    let other = self.start.waiting.get(*other);
+                    own || goes || other.is_some_and(is_control_plane)
+                }));
+            }
+        }
+        older.sort_unstable();
+        let passes: Vec<(usize, usize, bool)> = older
+            .into_iter()
+            .filter(|(_, other)| *other != rank && self.waits_for_turn(*other, false))
+            .filter_map(|(_, other)| {
+                let waiting = self.start.waiting.get(other)?;
+                Some((other, waiting.policy, is_control_plane(waiting)))
+            })
+            .collect();
+        self.passed
+            .note((rank, one.policy), passes.into_iter(), time);
     }
 
     /// The slot of a node that waited at first is free; `done` tells whether it was rebooted.
@@ -234,7 +277,7 @@ impl<'a> State<'a> {
         };
         if !class.counted {
             state.in_use = state.in_use.saturating_sub(1);
-            state.free_domain(class.domain);
+            state.domains.free(class.domain);
         }
         state.end(canary, (done, time));
     }
@@ -248,7 +291,7 @@ impl<'a> State<'a> {
             };
             if !one.stays {
                 state.in_use = state.in_use.saturating_sub(1);
-                state.free_domain(*domain);
+                state.domains.free(*domain);
             }
         }
         let state = one.policy.and_then(|policy| self.policies.get_mut(policy));
@@ -277,97 +320,5 @@ impl<'a> State<'a> {
             || !groups.is_empty()
             || self.slots == 0
             || self.slots + 1 >= SLOTS_MAX
-    }
-
-    fn domain_of(&self, one: &Waiting) -> Option<usize> {
-        let rules = self.start.rules.get(one.policy)?;
-        rules.domains.as_ref()?;
-        Some(rules.classes.get(one.class)?.domain)
-    }
-}
-
-impl Policy {
-    fn new(rules: &Rules) -> Self {
-        let domains = rules.domains.as_ref();
-        let used = domains.map_or_else(Vec::new, |domains| domains.used.clone());
-        Self {
-            in_use: rules.in_use,
-            busy: (0..used.len())
-                .filter(|domain| used.get(*domain).is_some_and(|count| *count > 0))
-                .collect(),
-            begun: domains.map_or_else(BTreeSet::new, |domains| domains.begun.clone()),
-            waiting: vec![0; used.len()],
-            used,
-            last_grant: rules.last_grant,
-            turn: rules.turn,
-            canary: Canary {
-                done: rules.canaries.0,
-                done_at: rules.canaries.1,
-                running: rules.canaries.2,
-            },
-            recorded: rules.recorded,
-            queues: vec![BTreeSet::new(); rules.classes.len()],
-            heads: BTreeSet::new(),
-        }
-    }
-
-    fn queue(&mut self, class: usize, change: impl FnOnce(&mut BTreeSet<usize>)) {
-        let Some(queue) = self.queues.get_mut(class) else {
-            return;
-        };
-        let before = queue.first().copied();
-        change(queue);
-        let after = queue.first().copied();
-        if before != after {
-            self.heads.extend(after.map(|rank| (rank, class)));
-            if let Some(rank) = before {
-                self.heads.remove(&(rank, class));
-            }
-        }
-    }
-
-    fn admits_domain(&self, rules: &Rules, domain: usize, own: usize) -> bool {
-        let Some(domains) = &rules.domains else {
-            return true;
-        };
-        let here = self.used.get(domain).copied().unwrap_or_default();
-        let allowed = domains.allowed.get(domain).copied().unwrap_or_default();
-        let begun = self.begun.iter().filter(|begun| {
-            let waiting = self.waiting.get(**begun);
-            waiting.is_some_and(|waiting| *waiting > 0) && !self.busy.contains(begun)
-        });
-        let others = self
-            .busy
-            .iter()
-            .chain(begun)
-            .filter(|other| **other != domain);
-        here.saturating_sub(own) < allowed && others.count() < domains.at_once
-    }
-
-    fn use_domain(&mut self, domain: usize) {
-        if let Some(used) = self.used.get_mut(domain) {
-            *used += 1;
-            self.busy.insert(domain);
-        }
-    }
-
-    fn free_domain(&mut self, domain: usize) {
-        if let Some(used) = self.used.get_mut(domain) {
-            *used = used.saturating_sub(1);
-            if *used == 0 {
-                self.busy.remove(&domain);
-            }
-        }
-    }
-
-    fn end(&mut self, canary: bool, (done, time): (bool, i64)) {
-        self.recorded += usize::from(done);
-        if canary {
-            self.canary.running = self.canary.running.saturating_sub(1);
-            if done {
-                self.canary.done += 1;
-                self.canary.done_at = Some(time);
-            }
-        }
     }
 }

@@ -63,6 +63,39 @@ fn more_domains_at_once_and_a_share_of_each_domain() {
 }
 
 #[test]
+fn each_of_the_domains_at_once_is_finished_before_another_begins() {
+    let spec = policy(
+        "order: [LongestWaiting], budget: {maxUnavailable: 9, perDomain: {topologyKey: topology.kubernetes.io/zone, domainsAtOnce: 2}}",
+    );
+    let nodes = ["a1", "b1", "c1", "a2", "b2", "c2"];
+    let labels: Vec<(&str, &str)> = nodes.iter().map(|node| (*node, &node[..1])).collect();
+    let mut world = zones(waiting(&spec, &nodes), &labels);
+    world.settle();
+    finish(&mut world, "a1");
+    // c1 has waited longer than the rest of both domains that were begun.
+    assert_eq!(grants(&world.pass()), ["a2"]);
+    finish(&mut world, "b1");
+    assert_eq!(grants(&world.pass()), ["b2"]);
+    finish(&mut world, "a2");
+    assert_eq!(grants(&world.pass()), ["c1"]);
+}
+
+#[test]
+fn domains_that_were_begun_never_all_wait_for_each_other() {
+    let nodes = ["b1", "a1", "b2", "a2"];
+    let labels: Vec<(&str, &str)> = nodes.iter().map(|node| (*node, &node[..1])).collect();
+    let mut world = zones(waiting(&policy(DOMAINS), &nodes), &labels);
+    // There were two at once before the policy was edited.
+    let record = slipway_api::PolicyRecord {
+        uid: world.snapshot.policies[0].uid.clone(),
+        domains: vec!["a".to_owned(), "b".to_owned()],
+        ..slipway_api::PolicyRecord::default()
+    };
+    world.ledger_mut().status.as_mut().unwrap().policies = vec![record];
+    assert_eq!(run(&mut world, &nodes), ["a1", "a2", "b1", "b2"]);
+}
+
+#[test]
 fn min_interval_is_kept_between_any_two_grants() {
     let mut world = waiting(
         &policy("budget: {maxUnavailable: 3, minInterval: 10m}"),

@@ -90,15 +90,80 @@ fn a_node_that_only_a_person_asks_for_has_a_date_too() {
     world.pass();
     world.node_mut("n00000").need = slipway_planner::snapshot::Need::NotRequired;
     assert!(look_ahead(&world, minutes(5, 10)).nodes.is_empty());
-    let request = |overrides: &str| {
-        let text = format!("{{afterFence: 0, by: ada, overrides: [{overrides}]}}");
-        serde_yaml::from_str(&text).unwrap()
-    };
-    world.lease_mut("n00000").spec.request = Some(request("Order"));
+    request(&mut world, "n00000", "Order");
     assert_eq!(expected(&world, "n00000").from, at("2026-11-24T22:00:00Z"));
     // It does not wait for the window.
-    world.lease_mut("n00000").spec.request = Some(request("Window"));
+    request(&mut world, "n00000", "Window");
     assert_eq!(expected(&world, "n00000").from, world.now);
+}
+
+/// A human asks for a node, with these overrides.
+fn request(world: &mut World, node: &str, overrides: &str) {
+    let text = format!("{{afterFence: 0, by: ada, overrides: [{overrides}]}}");
+    world.lease_mut(node).spec.request = Some(serde_yaml::from_str(&text).unwrap());
+}
+
+#[test]
+fn a_node_asked_for_at_any_time_waits_for_no_domain_that_waits_for_its_window() {
+    let spec = "{nodeSelector: {}, schedule: {windows: [{start: '22:00', end: '23:00'}]}, budget: {maxUnavailable: 4, perDomain: {topologyKey: zone}}}";
+    let mut world = fleet(3, spec);
+    for (name, zone) in named(3).iter().zip(["a", "a", "b"]) {
+        world = world.label(name, "zone", zone);
+    }
+    world.pass();
+    record(&mut world).domains = vec!["a".to_owned()];
+    assert!(expected(&world, "n00002").from >= at("2026-11-24T22:00:00Z"));
+    request(&mut world, "n00002", "Window");
+    assert_eq!(expected(&world, "n00002").to, world.now);
+    // So it is.
+    assert_eq!(crate::look::grants(&world.pass()), ["n00002"]);
+}
+
+#[test]
+fn a_node_asked_for_beyond_the_budget_waits_for_no_budget_and_no_pause() {
+    for budget in [
+        "maxUnavailable: 0",
+        "canary: {nodes: 1, soak: 1h}",
+        "minInterval: 5h",
+    ] {
+        let mut world = fleet(3, &format!("{{nodeSelector: {{}}, budget: {{{budget}}}}}"));
+        world.settle();
+        let now = world.now;
+        let told = look_ahead(&world, minutes(5, 10)).nodes;
+        assert!(
+            told.get("n00002").is_none_or(|told| told.from > now),
+            "{budget}"
+        );
+        request(&mut world, "n00002", "Budget");
+        assert_eq!(expected(&world, "n00002").to, now, "{budget}");
+        assert_eq!(crate::look::grants(&world.pass()), ["n00002"], "{budget}");
+    }
+}
+
+#[test]
+fn a_node_that_has_waited_longer_is_passed_a_bounded_number_of_times_in_the_forecast_too() {
+    // By name: the one that waits longest would go last.
+    let spec = "{nodeSelector: {}, order: [ControlPlaneLast]}";
+    let mut world = fleet(30, spec);
+    let old = world.now - SignedDuration::from_hours(9);
+    let last = named(30).pop().unwrap();
+    if let slipway_planner::Need::Required { since, .. } = &mut world.node_mut(&last).need {
+        *since = old;
+    }
+    world.pass();
+    let told = look_ahead(&world, minutes(5, 5)).nodes;
+    let before = told.values().filter(|one| one.from < told[&last].from);
+    assert_eq!(before.count(), 10);
+    // One that was passed before the forecast begins goes first.
+    let held = slipway_api::ledger::Passed {
+        node: last.clone(),
+        policy_uid: world.snapshot.policies[0].uid.clone(),
+        control_plane: false,
+        times: 10,
+        held_since: Some(Time(world.now)),
+    };
+    world.ledger_mut().status.as_mut().unwrap().passed = vec![held];
+    assert_eq!(expected(&world, &last).to, world.now);
 }
 
 #[test]

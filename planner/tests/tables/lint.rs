@@ -55,6 +55,30 @@ fn a_window_shorter_than_one_reboot_is_named() {
 }
 
 #[test]
+fn a_freeze_that_covers_every_window_is_named() {
+    let windows = "windows: [{start: '22:00', end: '05:00'}]";
+    let freeze = |to: &str| format!("freezes: [{{from: '2026-11-20', to: '{to}', reason: move}}]");
+    let spec =
+        |parts: &[&str]| format!("{{nodeSelector: {{}}, schedule: {{{}}}}}", parts.join(", "));
+    for parts in [
+        vec![windows, &freeze("2027-06-01")],
+        // Without windows it is open but for the freeze.
+        vec![&freeze("2027-06-01")],
+    ] {
+        assert_eq!(codes(&spec(&parts), 3), ["EveryWindowFrozen"], "{parts:?}");
+    }
+    // One that ends within nine weeks leaves windows.
+    assert_eq!(codes(&spec(&[windows, &freeze("2027-01-04")]), 3), [""; 0]);
+    // Where none would come anyway, the freeze is not what is wrong.
+    let yearly = "windows: [{cron: '0 2 1 8 *', duration: 2h}]";
+    assert_eq!(codes(&spec(&[yearly]), 3), ["NeverOpen"]);
+    assert_eq!(
+        codes(&spec(&[yearly, &freeze("2027-06-01")]), 3),
+        ["NeverOpen"]
+    );
+}
+
+#[test]
 fn a_fleet_that_no_year_is_long_enough_for_is_named() {
     let weekly =
         "{nodeSelector: {}, schedule: {windows: [{days: [Sun], start: '22:00', end: '22:30'}]}}";

@@ -26,6 +26,7 @@ mod operations;
 mod order;
 mod pauses;
 mod reasons;
+mod release;
 mod rollout;
 mod schedule;
 mod slots;

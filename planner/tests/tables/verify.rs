@@ -48,6 +48,14 @@ fn answer(world: &mut World, answer: &Answer) {
     }
 }
 
+/// The pods of [`cart`] are not ready.
+fn short(message: &str) -> Answer {
+    Answer::PodsNotReady {
+        owner: cart().to_string(),
+        message: message.into(),
+    }
+}
+
 fn blocks(message: &str) -> Answer {
     Answer::Blocks {
         message: message.into(),
@@ -74,7 +82,7 @@ fn a_node_is_verified_once_the_pods_that_ran_on_it_are_ready_again() {
     assert_eq!(world.phase("a"), Some(Phase::Rebooted));
     answer(
         &mut world,
-        &blocks("ReplicaSet shop/cart has 1 of 2 ready pods"),
+        &short("ReplicaSet shop/cart has 1 of 2 ready pods"),
     );
     let plan = world.settle();
     assert_eq!(world.phase("a"), Some(Phase::Rebooted));
@@ -91,7 +99,7 @@ fn a_node_is_verified_once_the_pods_that_ran_on_it_are_ready_again() {
 #[test]
 fn pods_that_are_not_ready_in_time_are_a_failure_that_the_breaker_counts() {
     let mut world = back("podsReadyWithin: 10m", &[cart()]);
-    let no = blocks("ReplicaSet shop/cart has 1 of 2 ready pods");
+    let no = short("ReplicaSet shop/cart has 1 of 2 ready pods");
     answer(&mut world, &no);
     let wake = world.settle().wake_at.expect("nobody would look again");
     // 11 s of it have passed.
@@ -117,7 +125,7 @@ fn pods_are_waited_for_past_the_time_of_the_reboot_without_being_stuck() {
     world.wait(30 * 60);
     answer(
         &mut world,
-        &blocks("ReplicaSet shop/cart has 0 of 2 ready pods"),
+        &short("ReplicaSet shop/cart has 0 of 2 ready pods"),
     );
     let plan = world.settle();
     assert_eq!(plan.verdicts["a"].reason, Reason::Verifying);
