@@ -10,6 +10,8 @@
 mod bench;
 #[path = "notifications/cluster.rs"]
 mod cluster;
+#[path = "notifications/conditions.rs"]
+mod conditions;
 #[path = "notifications/forms.rs"]
 mod forms;
 #[path = "notifications/mail.rs"]

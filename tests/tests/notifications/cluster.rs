@@ -17,7 +17,7 @@ use slipway_lab::wait::wait_until;
 use crate::receiver::{Receiver, Reply};
 
 /// How long anything that is not held up may take on two busy cores.
-const BOUND: Duration = Duration::from_mins(3);
+pub(crate) const BOUND: Duration = Duration::from_mins(3);
 /// A word of every URL, that must appear nowhere.
 const CANARY: &str = "canary-7f3a";
 
@@ -36,7 +36,8 @@ spec:
       templates: {draining: '{node} of {policy} drains: {reason}'}
 ";
 
-async fn secret(
+/// Makes a Secret with the URL of a receiver.
+pub(crate) async fn secret(
     cluster: &SimulatedCluster,
     name: &str,
     key: &str,

@@ -36,7 +36,7 @@ async fn f57_a_budget_that_blocks_for_ever_is_named_and_ends_at_the_timeout_undo
     let world = World::start(2).await?;
     world.apply(POLICY).await?;
     world
-        .edit_policy(json!({"drain": {"timeout": "6s"}}))
+        .edit_policy(json!({"drain": {"timeout": "6s"}, "failure": {"maxFailures": 1}}))
         .await?;
     world.hold_in("n1", Phase::Draining).await?;
     world.cluster.set_sentinel("n1")?;
@@ -62,7 +62,17 @@ async fn f57_a_budget_that_blocks_for_ever_is_named_and_ends_at_the_timeout_undo
     );
     world.assert_clean("n1").await?;
     ensure!(world.boots_since_start("n1")? == 0, "rebooted undrained");
-    // Others go on meanwhile.
+    // It pauses, and others go on meanwhile: its pods say nothing of them, nor of the breaker.
+    world
+        .cluster
+        .wait_lease("n1", "Undrainable", BOUND, |lease| {
+            let mut waits = lease.status.iter().flat_map(|status| &status.waiting_for);
+            waits.any(|one| one.kind == "Undrainable")
+        })
+        .await?;
+    world.cluster.set_sentinel("n2")?;
+    world.assert_rebooted_once("n2").await?;
+    ensure!(world.cluster.lease("n1").await?.phase() == Phase::Failed);
     let pods: Api<Pod> = Api::namespaced(world.cluster.client(), "default");
     let pinned = pods
         .list(&ListParams::default().labels("app=pinned"))

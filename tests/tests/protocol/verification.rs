@@ -81,8 +81,10 @@ async fn a_node_has_to_be_ready_for_long_enough_then_settle_and_ask_for_nothing_
     let took = entered(&lease, Phase::Completed)?.duration_since(entered(&lease, Phase::Rebooted)?);
     ensure!(took.as_millis() >= 9000, "verified after {took:#}");
     // Without the wait to settle it would have been four seconds, without the other one five.
+    let verify = json!({ "nodeReadyFor": "1s", "settle": "0s" });
+    let failure = json!({ "maxRebootsPerNode": 2 });
     world
-        .edit_policy(json!({ "verify": { "nodeReadyFor": "1s", "settle": "0s" } }))
+        .edit_policy(json!({ "verify": verify, "failure": failure }))
         .await?;
     world.cluster.set_off_for("n1", None)?;
     world.cluster.set_sentinel("n1")?;
@@ -94,6 +96,15 @@ async fn a_node_has_to_be_ready_for_long_enough_then_settle_and_ask_for_nothing_
     world.cluster.switch_on("n1")?;
     world.cluster.set_sentinel("n1")?;
     wait_failed(&world, "n1", lease.accepted_fence(), "Ineffective").await?;
+    world.assert_clean("n1").await?;
+    // It counts for the breaker, and as one of the two reboots of this day.
+    ensure!(failures(&world).await? == ["Ineffective"]);
+    let waits = |lease: &RebootLease| {
+        let mut waits = lease.status.iter().flat_map(|status| &status.waiting_for);
+        waits.any(|one| one.kind == "TooManyReboots")
+    };
+    let told = "waiting for the loop guard";
+    world.cluster.wait_lease("n1", told, BOUND, waits).await?;
     world.stop().await
 }
 
