@@ -9,9 +9,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::checks::CheckStatus;
 use crate::people::{Approval, Hold, Release, Request};
 use crate::phase::Phase;
-use crate::policy::{DrainSettings, RebootSettings, VerifySettings};
+use crate::policy::{DrainSettings, RebootSettings, Triggers, VerifySettings};
 use crate::workload::Workload;
 
 /// Most transitions kept of the present reboot.
@@ -122,6 +123,9 @@ pub struct Grant {
     pub reboot: RebootSettings,
     /// What must hold afterwards.
     pub verify: VerifySettings,
+    /// What counts as a need: once none of it asks any more, the reboot is called off.
+    #[serde(default)]
+    pub triggers: Triggers,
     /// The owners of the pods that ran on the node, for `verify.podsReadyWithin`. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -182,6 +186,11 @@ pub struct RebootLeaseStatus {
     /// When the reboot of a waiting node is expected to start; absent where nobody can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<ExpectedSpan>,
+    /// What each check of the host says: every check that applies there, by name. Written by the
+    /// agent when it changes while the node waits or rests, and with each reboot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub checks: Vec<CheckStatus>,
     /// Progress of the drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainProgress>,

@@ -15,6 +15,8 @@
 )]
 
 pub mod blockers;
+pub mod boot;
+pub mod checks;
 pub mod drain_filter;
 pub mod duration;
 pub mod lease;

@@ -13,6 +13,8 @@ pub const ANNOTATION_CORDONED: &str = "slipway.dev/cordoned";
 /// An undo must change the object: a write that changes nothing keeps the resourceVersion, and a
 /// cordon still in flight from a sender that died would land after it (faults.md Q3).
 pub const ANNOTATION_UNDONE: &str = "slipway.dev/undone";
+/// Node annotation by which an agent reports its host's boot: [`crate::boot::Boot`] as text.
+pub const ANNOTATION_BOOT: &str = "slipway.dev/boot";
 /// Node annotation that records the labels which the operator has written, as `key=value` separated by
 /// commas: what is not recorded is somebody else's.
 pub const ANNOTATION_LABELS: &str = "slipway.dev/labels";
@@ -53,16 +55,3 @@ pub const SERVICE_ACCOUNT_AGENT: &str = "slipway-agent";
 pub const REASON_NOT_REQUIRED: &str = "NoRebootRequired";
 /// Reason of the Node condition when a check failed: never the same as "not required".
 pub const REASON_CHECK_FAILED: &str = "CheckFailed";
-
-/// Checks that an agent has built in, with the reason that each gives the Node condition.
-pub const CHECKS: &[(&str, &str)] = &[("sentinel-file", "SentinelFile")];
-/// In `triggers.checks`: every check counts.
-pub const EVERY_CHECK: &str = "*";
-
-/// The check whose reason the Node condition carries, if it is one of ours.
-pub fn check_of_reason(reason: &str) -> Option<&'static str> {
-    CHECKS
-        .iter()
-        .find(|(_, r)| *r == reason)
-        .map(|(name, _)| *name)
-}

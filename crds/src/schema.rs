@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use crate::{RebootLease, RebootLedger, RebootPolicy};
+use crate::{RebootLease, RebootLedger, RebootPolicy, checks};
 
 const LABEL_NAME_MAX: u32 = 317;
 const LABEL_VALUE_MAX: u32 = 63;
@@ -18,6 +18,9 @@ const LABEL_NAME: &str =
     "matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')";
 pub(crate) const LABEL_NAME_FIX: &str =
     "no node has such a label: write a label name such as pool or example.com/pool";
+
+/// What to write as `triggers.maxUptime`.
+pub const MAX_UPTIME_FIX: &str = "write a duration from 1h to 8760h, such as 720h";
 
 /// Value of a label.
 pub(crate) fn label_value() -> Schema {
@@ -102,7 +105,7 @@ pub(crate) fn label_name(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-pub(crate) fn checks(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn check_names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 16,
@@ -110,8 +113,8 @@ pub(crate) fn checks(_: &mut SchemaGenerator) -> Schema {
             "type": "string",
             "maxLength": 64,
             "x-kubernetes-validations": [{
-                "rule": "self in ['*', 'sentinel-file']",
-                "message": "unknown check; write sentinel-file, or * for every check",
+                "rule": "self in ['*', 'sentinel-file', 'kernel', 'packages', 'node-condition'] || self.matches('^command/[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$')",
+                "message": checks::UNKNOWN_FIX,
             }],
         },
     })
@@ -124,6 +127,17 @@ pub(crate) fn reboot_method(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-validations": [{
             "rule": "self in ['Auto', 'Logind', 'Systemctl', 'Signal'] || self.matches('^[a-z][-a-z0-9]*$')",
             "message": "write Auto, Logind, Systemctl or Signal, or the name that a method has in the chart's agent.methods, such as power-cycle",
+        }],
+    })
+}
+
+pub(crate) fn max_uptime(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 32,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^([0-9]+(ms|s|m|h))+$') && duration(self) >= duration('1h') && duration(self) <= duration('8760h')",
+            "message": MAX_UPTIME_FIX,
         }],
     })
 }

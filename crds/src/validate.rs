@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::blockers::{self, BlockerRule};
-use crate::names;
+use crate::checks;
 use crate::policy::{Mode, RebootPolicySpec, Weekday};
 
 pub use schedule::{CronWindow, Cutoff, Frozen};
@@ -67,7 +67,7 @@ pub enum PolicyError {
     )]
     SelectedLabel(String),
     /// A check that no agent has.
-    #[error("spec.triggers.checks: unknown check {0:?}; write sentinel-file, or * for every check")]
+    #[error("spec.triggers.checks: {0:?}: {fix}", fix = checks::UNKNOWN_FIX)]
     UnknownCheck(String),
     /// A blocker that cannot be asked.
     #[error("{field}: {problem}")]
@@ -155,15 +155,6 @@ impl ValidatedPolicy {
         selector_matches(&self.spec.node_selector, label)
     }
 
-    /// True when a need reported by `check` counts.
-    pub fn counts_check(&self, check: &str) -> bool {
-        self.spec
-            .triggers
-            .checks
-            .iter()
-            .any(|name| name == names::EVERY_CHECK || name == check)
-    }
-
     /// True when the policy grants reboots at all.
     pub fn grants(&self) -> bool {
         match self.spec.mode {
@@ -203,7 +194,7 @@ pub fn validate_policy(spec: &RebootPolicySpec) -> Result<ValidatedPolicy, Polic
         return Err(PolicyError::SelectedLabel(label.to_owned()));
     }
     for check in &spec.triggers.checks {
-        if check != names::EVERY_CHECK && !names::CHECKS.iter().any(|(known, _)| known == check) {
+        if !checks::is_known(check) {
             return Err(PolicyError::UnknownCheck(check.clone()));
         }
     }

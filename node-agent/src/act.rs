@@ -6,19 +6,23 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::Patch;
 use serde_json::Value;
+use slipway_api::boot::Boot;
+use slipway_api::checks::CheckStatus;
 use slipway_api::{Phase, RebootLease};
-use slipway_client::{bounded, clock};
+use slipway_client::{bounded, chain, clock};
 
 use crate::decide::{Action, Why};
 use crate::error::PassError;
 use crate::evict;
-use crate::facts::{JournalView, Outcome};
+use crate::facts::{JournalView, LeaseView, Outcome};
 use crate::host::Offer;
 use crate::pass::{Agent, Observed, writer};
+use crate::rest::{self, Rest};
 use crate::{lease_write, node_write, reason};
 
 /// At once: the next decision follows from what was just written.
@@ -36,7 +40,7 @@ impl Agent {
         }
         if let Action::Wait { why, within } = action {
             self.show_waiting(why, observed).await?;
-            return Ok(within);
+            return Ok(self.tell_aside(within, observed).await);
         }
         // Every other action is decided from a lease that is there.
         let Some(lease) = observed.lease() else {
@@ -75,7 +79,8 @@ impl Agent {
             }
             Action::MarkRebooted { .. } => {
                 let boot_id = &observed.facts.host.boot_id;
-                self.write_lease(lease_write::rebooted(lease, boot_id, now))
+                let patch = lease_write::rebooted(lease, boot_id, now);
+                self.write_lease(lease_write::with_checks(patch, self.news_of_checks(lease)))
                     .await?;
             }
             Action::Undo { .. } | Action::Wait { .. } => {}
@@ -91,6 +96,7 @@ impl Agent {
         self.note_in_journal(journal)?;
         let (boot_id, offer) = (&observed.facts.host.boot_id, &observed.facts.host.offer);
         let patch = lease_write::accept(lease, boot_id, offer, journal.committed, clock::wall());
+        let patch = lease_write::with_checks(patch, self.news_of_checks(lease));
         self.write_lease(patch).await
     }
 
@@ -150,6 +156,78 @@ impl Agent {
             _ => return Ok(()),
         };
         self.say_waiting(lease, why, &message).await
+    }
+
+    /// Tells what is worth knowing while nothing is under way. Returns how long to rest. A failure
+    /// stops nothing: it is tried again before long.
+    async fn tell_aside(&self, within: Duration, observed: &Observed) -> Duration {
+        let soon = within.min(rest::REST);
+        if let Err(error) = self.tell_boot(observed).await {
+            tracing::debug!(error = %chain(&error), "the boot is reported later");
+            return soon;
+        }
+        match self.tell_checks(within, observed).await {
+            Ok(rest) => rest,
+            Err(error) => {
+                tracing::debug!(error = %chain(&error), "the checks are told later");
+                soon
+            }
+        }
+    }
+
+    /// Reports the boot on the Node, in no reboot's way.
+    async fn tell_boot(&self, observed: &Observed) -> Result<(), PassError> {
+        let facts = &observed.facts;
+        // Once the machine is back, at once: a watch that is late would put it off until all is at rest.
+        let under_way = observed.lease().is_some_and(|lease| {
+            matches!(
+                lease.phase(),
+                Phase::Draining | Phase::Drained | Phase::Rebooting
+            )
+        });
+        // Without a lease's answer there is no clock of the API server, and nobody to read it.
+        if under_way || matches!(facts.lease, LeaseView::KindMissing { .. }) {
+            return Ok(());
+        }
+        let up = SignedDuration::try_from(facts.clocks.boottime).unwrap_or_default();
+        let Ok(at) = facts.clocks.api.checked_sub(up) else {
+            return Ok(());
+        };
+        let boot = Boot::new(&facts.host.boot_id, at);
+        match node_write::boot(&observed.node, &boot) {
+            Some(patch) => self.write_node("report the boot on the Node", patch).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the checks say, if the lease says something else.
+    fn news_of_checks(&self, lease: &RebootLease) -> Option<Vec<CheckStatus>> {
+        let told = lease.status.as_ref().map(|status| status.checks.as_slice());
+        let board = self.board.borrow();
+        board.statuses(told.unwrap_or_default(), clock::wall())
+    }
+
+    /// Says in a lease at rest what the checks say. Returns how long to rest.
+    async fn tell_checks(
+        &self,
+        within: Duration,
+        observed: &Observed,
+    ) -> Result<Duration, PassError> {
+        let news = observed.lease().and_then(|lease| {
+            let news = self.news_of_checks(lease)?;
+            Some((lease, news))
+        });
+        let Some((lease, news)) = news else {
+            return Ok(within);
+        };
+        match rest::at_rest(lease, observed.facts.clocks.api) {
+            Some(Rest::Long) => {
+                self.write_lease(lease_write::checks(lease, &news)).await?;
+                Ok(within)
+            }
+            Some(Rest::Short) => Ok(within.min(rest::REST)),
+            None => Ok(within),
+        }
     }
 
     /// Writes why it waits, unless the lease says so already.

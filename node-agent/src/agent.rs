@@ -79,7 +79,7 @@ impl Agent {
             () = tokio::time::sleep(rest) => {}
             () = lease_changed.notified() => {}
             // An error says that the checks have ended, and with them this program.
-            _ = self.settled.changed() => {}
+            _ = self.board.changed() => {}
         }
     }
 }

@@ -11,13 +11,12 @@ use slipway_api::policy::RebootMethod;
 use slipway_client::{CallError, chain, clock};
 
 use crate::act::AGAIN;
-use crate::checks::{Reading, sentinel};
 use crate::error::PassError;
 use crate::facts::JournalView;
 use crate::host::{Offer, RebootError};
 use crate::journal::Journal;
 use crate::lease_write;
-use crate::pass::{Agent, Observed};
+use crate::pass::{Agent, Observed, triggers};
 
 /// How old the list of pods may be at the commit (S2).
 const PODS_FRESH: Duration = Duration::from_secs(5);
@@ -39,14 +38,7 @@ impl Agent {
         let JournalView::Readable(journal) = &observed.facts.journal else {
             return Ok(RECONSIDER);
         };
-        // The settled reading may be a minute old; the file itself is asked once more.
-        let asked = lease.manual().is_some();
-        let required = asked
-            || matches!(
-                sentinel::read(&self.sentinels).await,
-                Reading::Required { .. }
-            );
-        if !required {
+        if !self.still_required(lease).await {
             return Ok(RECONSIDER);
         }
         let (boot_id, uid) = (&observed.facts.host.boot_id, &observed.facts.node.uid);
@@ -65,6 +57,17 @@ impl Agent {
         tracing::info!(fence, %method, "committed");
         self.call(method, observed.begun, &noted).await?;
         Ok(AGAIN)
+    }
+
+    /// What is settled may be a minute old: the host itself is asked once more.
+    async fn still_required(&self, lease: &RebootLease) -> bool {
+        let triggers = triggers(Some(lease));
+        let old = triggers.max_uptime;
+        if lease.manual().is_some() || old.is_some_and(|most| clock::boottime() >= most.0) {
+            return true;
+        }
+        let board = self.board.borrow().clone();
+        self.checks.still_required(&board, &triggers).await
     }
 
     /// True when the lease is known to say Rebooting by this very write.

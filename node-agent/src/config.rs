@@ -35,12 +35,41 @@ pub struct AgentConfig {
     /// As whom pods are listed and evicted.
     #[arg(long, env = "SLIPWAY_EVICTION", value_enum, default_value_t = EvictionIdentity::Impersonate)]
     pub eviction: EvictionIdentity,
-    /// How long a change of the sentinel files must last before it counts.
+    /// How long a change of what the checks say must last before it counts.
     #[arg(long, env = "SLIPWAY_SETTLE", default_value = "5s", value_parser = duration)]
     pub settle: Duration,
-    /// How often the sentinel files are read when no event comes.
+    /// How often the checks look when no event comes.
     #[arg(long, env = "SLIPWAY_POLL", default_value = "60s", value_parser = duration)]
     pub poll: Duration,
+    /// Where the host keeps its kernels.
+    #[command(flatten)]
+    pub kernels: KernelPlaces,
+}
+
+/// Where the check `kernel` looks; it does not apply where there is nothing.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KernelPlaces {
+    /// The host's /boot.
+    #[arg(
+        long = "boot-dir",
+        env = "SLIPWAY_BOOT_DIR",
+        default_value = "/host/boot"
+    )]
+    pub boot: PathBuf,
+    /// The host's /lib/modules.
+    #[arg(
+        long = "modules-dir",
+        env = "SLIPWAY_MODULES_DIR",
+        default_value = "/host/lib/modules"
+    )]
+    pub modules: PathBuf,
+    /// File with the release of the running kernel.
+    #[arg(
+        long = "kernel-release-file",
+        env = "SLIPWAY_KERNEL_RELEASE_FILE",
+        default_value = "/proc/sys/kernel/osrelease"
+    )]
+    pub running: PathBuf,
 }
 
 /// As whom pods are listed and evicted.

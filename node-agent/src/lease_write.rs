@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use serde_json::{Map, Value, json};
+use slipway_api::checks::CheckStatus;
 use slipway_api::lease::{DrainProgress, MESSAGE_MAX};
 use slipway_api::{Phase, RebootLease, RebootLeaseStatus};
 
@@ -37,6 +38,21 @@ pub fn accept(
     fields.insert("bootIDAfter".to_owned(), Value::Null);
     fields.insert("drain".to_owned(), Value::Null);
     fields.insert("journalFence".to_owned(), json!(committed));
+    patch(lease, &fields)
+}
+
+/// Adds what the checks say, where it differs from what the lease says.
+pub fn with_checks(mut patch: Value, checks: Option<Vec<CheckStatus>>) -> Value {
+    if let (Some(checks), Some(status)) = (checks, patch.pointer_mut("/status")) {
+        status["checks"] = json!(checks);
+    }
+    patch
+}
+
+/// Tells what the checks say; the phase stays.
+pub fn checks(lease: &RebootLease, checks: &[CheckStatus]) -> Value {
+    let mut fields = Map::new();
+    fields.insert("checks".to_owned(), json!(checks));
     patch(lease, &fields)
 }
 
@@ -252,6 +268,8 @@ mod tests {
         for patch in [
             accept(&lease, "b", &Offer::NotAsked, 3, at()),
             journal(&lease, 3),
+            checks(&lease, &[]),
+            with_checks(journal(&lease, 3), Some(Vec::new())),
             progress(&lease, &drain, "Draining", "x"),
             waits(&lease, "ClockSkew", "x"),
             drained(&lease, &drain, at()),

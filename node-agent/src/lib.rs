@@ -33,6 +33,7 @@ mod pass;
 pub mod probe;
 pub mod reason;
 pub mod report;
+pub mod rest;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub use error::AgentError;
 pub use host::Host;
 
 use backoff::Backoff;
+use checks::Checks;
 use config::EvictionIdentity;
 use health::Health;
 use journal::Store;
@@ -65,8 +67,9 @@ pub async fn run(config: AgentConfig, host: Arc<dyn Host>) -> Result<(), AgentEr
     let started = clock::boottime();
     let health = Arc::new(Health::starting());
     let _server = listen(&config, &health).await?;
-    let (sender, settled) = watch::channel(None);
-    let checks = checks::watch_sentinels(&config.sentinels, config.settle, config.poll, &sender);
+    let checks = Checks::of(&config);
+    let (sender, board) = watch::channel(checks.board());
+    let looks = checks.run(&sender);
     let work = async {
         let store = lock(&config.state_dir, &health).await;
         let reader = connected(&config, &health).await;
@@ -77,8 +80,8 @@ pub async fn run(config: AgentConfig, host: Arc<dyn Host>) -> Result<(), AgentEr
             host: Arc::clone(&host),
             store,
             health: Arc::clone(&health),
-            sentinels: config.sentinels.clone(),
-            settled,
+            checks: checks.clone(),
+            board,
             memory: Memory::default(),
             started,
             last: None,
@@ -95,7 +98,7 @@ pub async fn run(config: AgentConfig, host: Arc<dyn Host>) -> Result<(), AgentEr
     tokio::select! {
         biased;
         ended = Box::pin(work) => ended,
-        never = Box::pin(checks) => match never {},
+        never = Box::pin(looks) => match never {},
     }
 }
 
@@ -185,6 +188,7 @@ mod tests {
             eviction: EvictionIdentity::Own,
             settle: Duration::ZERO,
             poll: Duration::ZERO,
+            kernels: config::KernelPlaces::default(),
         };
         let methods = std::collections::BTreeMap::new();
         let host = host::machine::Machine::new("/nonexistent".into(), String::new(), methods);

@@ -7,8 +7,9 @@
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::{Map, Value, json};
+use slipway_api::boot::Boot;
 use slipway_api::lease::CordonRecord;
-use slipway_api::names::{ANNOTATION_CORDONED, ANNOTATION_UNDONE, MANAGER_AGENT};
+use slipway_api::names::{ANNOTATION_BOOT, ANNOTATION_CORDONED, ANNOTATION_UNDONE, MANAGER_AGENT};
 
 use crate::facts::{Mark, NodeFacts};
 
@@ -66,6 +67,20 @@ pub fn undo(node: &Node, fence: i64) -> Option<Value> {
         }
     }
     Some(patch)
+}
+
+/// Reports the host's boot, unless the Node says it already.
+pub fn boot(node: &Node, boot: &Boot) -> Option<Value> {
+    let told = annotation(node, ANNOTATION_BOOT).and_then(|text| text.parse::<Boot>().ok());
+    if told.is_some_and(|told| told.agrees(boot)) {
+        return None;
+    }
+    Some(json!({
+        "metadata": {
+            "resourceVersion": node.metadata.resource_version,
+            "annotations": {ANNOTATION_BOOT: boot.to_string()},
+        },
+    }))
 }
 
 /// True when the cordon in force is ours to lift. Without readable record it is not.
@@ -158,6 +173,24 @@ mod tests {
             assert_eq!(patch["spec"], json!({"unschedulable": true}));
             assert_eq!(patch["metadata"]["resourceVersion"], "5");
         }
+    }
+
+    #[test]
+    fn a_boot_is_reported_once_and_touches_nothing_else() {
+        let at = |text: &str| Boot::new("b", text.parse().unwrap());
+        let first = node(json!({"metadata": {"resourceVersion": "5"}}));
+        let patch = boot(&first, &at("2026-11-25T01:00:00Z")).unwrap();
+        assert_eq!(patch["metadata"]["resourceVersion"], "5");
+        assert_eq!(patch.get("spec"), None);
+        let annotations = &patch["metadata"]["annotations"];
+        assert_eq!(
+            annotations,
+            &json!({ANNOTATION_BOOT: "b 2026-11-25T01:00:00Z"})
+        );
+        let told = node(json!({"metadata": {"annotations": annotations}}));
+        assert_eq!(boot(&told, &at("2026-11-25T01:00:09Z")), None);
+        let other = Boot::new("c", "2026-11-25T01:00:00Z".parse().unwrap());
+        assert!(boot(&told, &other).is_some());
     }
 
     #[test]

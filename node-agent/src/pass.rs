@@ -3,7 +3,6 @@
 //! Owns the building of [`Facts`] from the reads, and the report of the Node condition, which is
 //! made whatever the lease says. The writes that follow from a decision are in `act`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +12,12 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use slipway_api::drain_filter::DrainRules;
 use slipway_api::names::MANAGER_AGENT;
-use slipway_api::policy::RebootMethod;
+use slipway_api::policy::{RebootMethod, Triggers};
 use slipway_api::{Phase, RebootLease};
 use slipway_client::{CallError, ErrorClass, bounded, chain, clock};
 use tokio::sync::watch;
 
-use crate::checks::{self, Settled};
+use crate::checks::{Board, Checks};
 use crate::decide::{Action, decide};
 use crate::error::PassError;
 use crate::facts::{
@@ -37,8 +36,8 @@ pub(crate) struct Agent {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) store: Store,
     pub(crate) health: Arc<Health>,
-    pub(crate) sentinels: Vec<PathBuf>,
-    pub(crate) settled: watch::Receiver<Settled>,
+    pub(crate) checks: Checks,
+    pub(crate) board: watch::Receiver<Board>,
     pub(crate) memory: Memory,
     /// Time since boot when this process started.
     pub(crate) started: Duration,
@@ -91,7 +90,7 @@ impl Agent {
     }
 
     async fn observe(&mut self) -> Result<Observed, PassError> {
-        let settled = self.settled.borrow_and_update().clone();
+        let board = self.board.borrow_and_update().clone();
         let read = self.reader.lease().await;
         let (lease, begun, mut clocks) = self.lease_view(read)?;
         let source = |source| PassError::Host { source };
@@ -115,9 +114,7 @@ impl Agent {
             Some(method) => self.host.offer(&method).await,
             None => Offer::NotAsked,
         };
-        let current = settled
-            .as_ref()
-            .is_none_or(|reading| report::change(&node, reading, clocks.wall).is_none());
+        let current = report::change(&node, &board, clocks.wall).is_none();
         let node_facts = node_write::facts(&node, current);
         let pods_read = clock::boottime();
         let (pods, pods_problem) = self.pods(present, &node_facts.mark, clocks.api).await;
@@ -127,6 +124,7 @@ impl Agent {
             kept: self.memory.kept(present, &offer, clocks.boottime),
             ..self.memory.seen(present, left, &clocks)
         };
+        let need = board.need(&triggers(present), clocks.boottime);
         let facts = Facts {
             lease,
             ledger,
@@ -134,7 +132,7 @@ impl Agent {
             pods: left.map_or(PodsView::NotRead, PodsView::Left),
             host: HostFacts {
                 boot_id,
-                need: checks::need(&settled),
+                need,
                 shutdown_pending,
                 offer,
             },
@@ -283,11 +281,8 @@ impl Agent {
 
     /// Writes the condition; true when the Node has it afterwards. A failure stops nothing else.
     async fn report(&self, node: &Node) -> bool {
-        let settled = self.settled.borrow().clone();
-        let Some(reading) = settled else {
-            return true;
-        };
-        let Some(condition) = report::change(node, &reading, clock::wall()) else {
+        let board = self.board.borrow().clone();
+        let Some(condition) = report::change(node, &board, clock::wall()) else {
             return true;
         };
         let api: Api<Node> = Api::all(self.reader.client.clone());
@@ -324,6 +319,12 @@ impl Agent {
             self.last = Some(action.clone());
         }
     }
+}
+
+/// What counts as a need of this host: what the policy said when it granted, else everything.
+pub(crate) fn triggers(lease: Option<&RebootLease>) -> Triggers {
+    let grant = lease.and_then(|lease| lease.spec.grant.as_ref());
+    grant.map_or_else(Triggers::default, |grant| grant.triggers.clone())
 }
 
 /// Our writes carry our name: `managedFields` tells whose a cordon is.

@@ -8,7 +8,7 @@ use slipway_api::blockers::BlockerRule;
 use slipway_api::lease::PolicyReference;
 use slipway_api::people::{Override, Request};
 use slipway_api::phase::Phase;
-use slipway_api::policy::{DrainSettings, NodeCounts, RebootSettings, VerifySettings};
+use slipway_api::policy::{DrainSettings, NodeCounts, RebootSettings, Triggers, VerifySettings};
 use slipway_api::{RebootLedgerStatus, Slot};
 
 use crate::blockers::Line;
@@ -225,6 +225,8 @@ pub struct GrantRequest {
     pub reboot: RebootSettings,
     /// The policy's settings, copied.
     pub verify: VerifySettings,
+    /// The policy's settings, copied.
+    pub triggers: Triggers,
     /// The human's request that it serves.
     pub request: Option<Request>,
 }

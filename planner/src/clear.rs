@@ -131,14 +131,17 @@ pub(crate) fn refusal(index: &Index<'_>, row: &Row<'_>) -> Option<Reason> {
     if policy_unread(index, row).is_some() {
         // What the policy that granted says is not known: only what is no policy's matter counts.
         let mut reasons = gates::general(index, row);
-        if manual.is_none() && node.need == Need::NotRequired {
+        // How long a node may be up is a policy's word, too.
+        let grant = row.own_lease().and_then(|lease| lease.spec.grant.as_ref());
+        let by_age = grant.is_some_and(|grant| grant.triggers.max_uptime.is_some());
+        if manual.is_none() && !by_age && node.need == Need::NotRequired {
             reasons.push(Reason::NoLongerNeeded);
         }
         reasons.extend(gates::control_plane_health(index, node));
         return reasons.into_iter().next();
     }
     let mut reasons = gates::definite(index, row, Stage::Finish);
-    if let Some(reason) = gates::need_refusal(row.governance.policy(), node)
+    if let Some(reason) = gates::need_refusal(row.governance.policy(), node, index.now)
         && manual.is_none()
     {
         // A check that errs is a doubt for the agent to resolve; a need that has gone is a no.

@@ -27,6 +27,7 @@ use crate::breaker;
 use crate::budget::slots;
 use crate::gates;
 use crate::index::{Index, Row};
+use crate::need;
 use crate::order;
 use crate::reason::Reason;
 use crate::resting::{self, Candidate};
@@ -202,8 +203,9 @@ fn of_node(reason: &Reason) -> Option<Timestamp> {
 fn waits(policy: &PolicyView, row: &Row<'_>, now: Timestamp) -> Option<Candidate> {
     let node = row.node;
     let request = row.own_lease().and_then(RebootLease::open_request);
-    let needed = gates::need_refusal(Some(policy), node).is_none();
-    let since = match &node.need {
+    let needed = gates::need_refusal(Some(policy), node, now).is_none();
+    let need = need::of(Some(policy), node, now);
+    let since = match need.as_ref() {
         crate::Need::Required { since, .. } if needed => Some(*since),
         _ => request.map(|_| now),
     }?;
@@ -213,7 +215,7 @@ fn waits(policy: &PolicyView, row: &Row<'_>, now: Timestamp) -> Option<Candidate
         Some(lease) => match lease.phase() {
             Phase::Pending | Phase::Granted => lease.spec.requested_at.0,
             Phase::Completed | Phase::Aborted | Phase::Failed => {
-                let new = resting::new_need(node, lease).filter(|_| needed);
+                let new = resting::new_need(&need, lease).filter(|_| needed);
                 new.or_else(|| request.map(|_| now))?
             }
             Phase::Draining | Phase::Drained | Phase::Rebooting | Phase::Rebooted => return None,
@@ -229,6 +231,7 @@ fn waits(policy: &PolicyView, row: &Row<'_>, now: Timestamp) -> Option<Candidate
             drain: policy.spec.drain.clone(),
             reboot: policy.spec.reboot.clone(),
             verify: policy.spec.verify.clone(),
+            triggers: policy.spec.triggers.clone(),
             request: request.cloned(),
             place: crate::turn::Place::default(),
         },

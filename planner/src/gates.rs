@@ -3,15 +3,18 @@
 //! Two kinds: a definite no (policy, window, pause), which also calls off a drain under way, and a
 //! doubt (something could not be observed), which only makes it wait.
 
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp};
 use slipway_api::people::Override;
 use slipway_api::policy::{FailureSettings, Mode};
-use slipway_api::{RebootLease, ValidatedPolicy, names};
+use slipway_api::{RebootLease, ValidatedPolicy, checks};
 
 use crate::backoff;
 use crate::breaker;
 use crate::govern;
 use crate::index::{Index, Row};
+use crate::need;
 use crate::pace::{self, Needs};
 use crate::reason::Reason;
 use crate::schedule;
@@ -185,8 +188,17 @@ pub fn doubts(snapshot: &Snapshot) -> Vec<Reason> {
 }
 
 /// Why the node's need does not count, if it does not.
-pub fn need_refusal(policy: Option<&PolicyView>, node: &NodeView) -> Option<Reason> {
-    match &node.need {
+pub fn need_refusal(
+    policy: Option<&PolicyView>,
+    node: &NodeView,
+    now: Timestamp,
+) -> Option<Reason> {
+    let need = match need::of(policy, node, now) {
+        // The policy's own word: nothing that a node says of itself could stand for it.
+        Cow::Owned(_) => return None,
+        Cow::Borrowed(need) => need,
+    };
+    match need {
         Need::Unreported => Some(Reason::NotReported),
         Need::NotRequired => Some(Reason::NotRequired),
         Need::Unknown { message } => Some(Reason::CheckFailed {
@@ -194,11 +206,9 @@ pub fn need_refusal(policy: Option<&PolicyView>, node: &NodeView) -> Option<Reas
         }),
         Need::Required { reason, .. } => {
             let parsed = policy.and_then(|policy| policy.parsed.as_ref().ok())?;
-            // A check that only a newer agent knows counts where every check counts.
-            let check = names::check_of_reason(reason).unwrap_or(reason);
-            (!parsed.counts_check(check)).then(|| Reason::CheckNotCounted {
+            (!parsed.spec.triggers.counts_reason(reason)).then(|| Reason::CheckNotCounted {
                 policy: policy.map(|policy| policy.name.clone()).unwrap_or_default(),
-                check: check.to_owned(),
+                check: checks::named(reason).collect::<Vec<_>>().join(", "),
             })
         }
     }

@@ -18,6 +18,7 @@ use crate::budget::{self, PolicyLimits, slots};
 use crate::excess::Excess;
 use crate::gates::{self, Stage};
 use crate::govern::{Governance, Selectors};
+use crate::need;
 use crate::reason::Reason;
 use crate::snapshot::{Need, NodeView, PolicyView, Snapshot};
 use crate::verify;
@@ -107,7 +108,7 @@ impl<'a> Index<'a> {
             by_node.entry(&slot.node).or_default().push(slot);
         }
         let cells = snapshot.policies.len();
-        let (rows, members) = rows(snapshot, &places);
+        let (rows, members) = rows(snapshot, &places, now);
         Self {
             rows,
             members,
@@ -281,6 +282,7 @@ impl<'a> Index<'a> {
 fn rows<'a>(
     snapshot: &'a Snapshot,
     places: &BTreeMap<&'a str, usize>,
+    now: Timestamp,
 ) -> (Vec<Row<'a>>, Vec<Member<'a>>) {
     let mut selectors = Selectors::new(snapshot);
     let policies = snapshot.policies.iter();
@@ -301,6 +303,7 @@ fn rows<'a>(
         };
         let governance = selectors.governance(node);
         let policy = governance.policy();
+        let need = need::of(policy, node, now);
         let per_domain = policy.and_then(|policy| policy.spec.budget.per_domain.as_ref());
         let domain = per_domain.and_then(|written| node.label(&written.topology_key));
         let groups = quorum.iter();
@@ -310,8 +313,8 @@ fn rows<'a>(
             lease: lease.map(|(_, lease)| lease),
             governance,
             unavailable: node.is_unavailable(),
-            required: node.need.is_required(),
-            at_rest: lease.is_none() && node.need == Need::NotRequired,
+            required: need.is_required(),
+            at_rest: lease.is_none() && *need == Need::NotRequired,
             marked: !node.marks.is_bare(),
             domain: domain.unwrap_or_default(),
             policy: policy.and_then(|policy| places.get(policy.uid.as_str()).copied()),

@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod limits;
 pub mod lint;
 pub mod marks;
+pub mod need;
 pub mod notices;
 pub mod objects;
 mod order;
@@ -101,6 +102,7 @@ pub fn plan(snapshot: &Snapshot, now: Timestamp) -> Plan {
     draft.wakes.extend(ledger::wake(snapshot));
     draft.wakes.extend(policies::breaker_wakes(snapshot, now));
     draft.wakes.extend(notices::wakes(snapshot));
+    draft.wakes.extend(need::wakes(&index));
     draft.plan.wake_at = draft.wakes.into_iter().filter(|time| *time > now).min();
     draft.plan
 }

@@ -2,7 +2,11 @@
 //!
 //! Pure. Everything that decides nothing is dropped here, so that thousands of Nodes stay small.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
+use slipway_api::boot::Boot;
 use slipway_api::{RebootPolicy, names, validate_policy};
 
 use crate::marks::Marks;
@@ -25,6 +29,10 @@ pub fn node(node: Node) -> NodeView {
     let ready = conditions
         .iter()
         .find(|condition| condition.type_ == "Ready");
+    let boot_id = status
+        .node_info
+        .map(|info| info.boot_id)
+        .unwrap_or_default();
     NodeView {
         name: node.metadata.name.unwrap_or_default(),
         uid: node.metadata.uid.unwrap_or_default(),
@@ -34,11 +42,9 @@ pub fn node(node: Node) -> NodeView {
         ready_since: ready
             .and_then(|condition| condition.last_transition_time.as_ref())
             .map(|time| time.0),
-        boot_id: status
-            .node_info
-            .map(|info| info.boot_id)
-            .unwrap_or_default(),
         need: need(&conditions),
+        booted: booted(node.metadata.annotations.as_ref(), &boot_id),
+        boot_id,
         cordon: cordon(
             node.metadata
                 .annotations
@@ -90,6 +96,13 @@ fn cordon(annotation: Option<&str>) -> CordonState {
         None => CordonState::Absent,
         Some(text) => serde_json::from_str(text).map_or(CordonState::Unreadable, CordonState::Ours),
     }
+}
+
+/// When the present boot began, as the agent reports it. What it has said of another boot is over.
+fn booted(annotations: Option<&BTreeMap<String, String>>, boot_id: &str) -> Option<Timestamp> {
+    let text = annotations?.get(names::ANNOTATION_BOOT)?;
+    let boot = text.parse::<Boot>().ok()?;
+    (boot.id == boot_id).then_some(boot.at)
 }
 
 /// An agent's pod, stripped.
@@ -194,6 +207,20 @@ mod tests {
             CordonState::Unreadable
         );
         assert_eq!(read(&condition("True"), None).cordon, CordonState::Absent);
+    }
+
+    #[test]
+    fn a_boot_that_is_over_says_nothing_about_the_present_one() {
+        let booted = |text: &str| {
+            let annotations =
+                BTreeMap::from([(names::ANNOTATION_BOOT.to_owned(), text.to_owned())]);
+            booted(Some(&annotations), "b")
+        };
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(booted("b 2026-01-01T00:00:00Z"), Some(at));
+        assert_eq!(booted("a 2026-01-01T00:00:00Z"), None);
+        assert_eq!(booted("2026-01-01T00:00:00Z"), None);
+        assert_eq!(super::booted(None, "b"), None);
     }
 
     #[test]

@@ -23,11 +23,11 @@ pub enum Reason {
     },
     /// No policy selects the node.
     NoPolicy,
-    /// The policy does not count the check that asks.
+    /// The policy counts none of the checks that ask.
     CheckNotCounted {
         /// The policy.
         policy: String,
-        /// Reason of the condition.
+        /// Their names.
         check: String,
     },
     /// Several policies of the same priority select the node.

@@ -9,6 +9,7 @@ use crate::backoff;
 use crate::gates;
 use crate::govern::Governance;
 use crate::index::{Index, Row};
+use crate::need;
 use crate::reason::Reason;
 use crate::snapshot::{LedgerState, Need, NodeView};
 use crate::turn::Place;
@@ -90,11 +91,12 @@ pub(crate) fn step(index: &Index<'_>, row: &Row<'_>) -> Resting {
 
 fn without_lease(index: &Index<'_>, row: &Row<'_>) -> Resting {
     let (node, governance) = (row.node, row.governance);
-    if let Some(reason) = gates::need_refusal(governance.policy(), node) {
+    if let Some(reason) = gates::need_refusal(governance.policy(), node, index.now) {
         return Resting::waits(vec![reason]);
     }
     let reasons = waiting_for(index, row);
-    let Need::Required { since, .. } = &node.need else {
+    let need = need::of(governance.policy(), node, index.now);
+    let Need::Required { since, .. } = need.as_ref() else {
         return Resting::waits(reasons);
     };
     match governance {
@@ -152,7 +154,7 @@ fn unaccepted(index: &Index<'_>, row: &Row<'_>, lease: &RebootLease) -> Resting 
     }
     let policy = row.governance.policy();
     let asked = lease.open_request().is_some();
-    match gates::need_refusal(policy, node).filter(|_| !asked) {
+    match gates::need_refusal(policy, node, index.now).filter(|_| !asked) {
         Some(Reason::NotRequired | Reason::CheckNotCounted { .. }) => Resting::act(
             Action::CloseLease {
                 node: node.name.clone(),
@@ -182,6 +184,7 @@ fn pending(index: &Index<'_>, row: &Row<'_>, lease: &RebootLease) -> Resting {
                 drain: policy.spec.drain.clone(),
                 reboot: policy.spec.reboot.clone(),
                 verify: policy.spec.verify.clone(),
+                triggers: policy.spec.triggers.clone(),
                 request: lease.open_request().cloned(),
             },
             requested_at: lease.spec.requested_at.0,
@@ -198,8 +201,9 @@ fn ended(index: &Index<'_>, row: &Row<'_>, lease: &RebootLease) -> Resting {
     let (node, now) = (row.node, index.now);
     let outcome = outcome(lease);
     let request = lease.open_request();
-    let needed = gates::need_refusal(row.governance.policy(), node).is_none();
-    let since = new_need(node, lease).filter(|_| needed);
+    let policy = row.governance.policy();
+    let needed = gates::need_refusal(policy, node, now).is_none();
+    let since = new_need(&need::of(policy, node, now), lease).filter(|_| needed);
     let Some(since) = since.or_else(|| request.map(|_| now)) else {
         return Resting::waits(vec![outcome]);
     };
@@ -254,8 +258,8 @@ fn outcome(lease: &RebootLease) -> Reason {
 ///
 /// After a completed reboot the Node in our cache may still be that of before: only a need that is
 /// younger than the reboot is a new one. Conditions carry whole seconds.
-pub(crate) fn new_need(node: &NodeView, lease: &RebootLease) -> Option<Timestamp> {
-    let Need::Required { since, .. } = &node.need else {
+pub(crate) fn new_need(need: &Need, lease: &RebootLease) -> Option<Timestamp> {
+    let Need::Required { since, .. } = need else {
         return None;
     };
     let rebooted = lease

@@ -120,6 +120,8 @@ pub struct NodeView {
     pub boot_id: String,
     /// What its host asks for.
     pub need: Need,
+    /// When it was booted, if its agent has reported the boot that the kubelet reports.
+    pub booted: Option<Timestamp>,
     /// Our cordon, as the annotation tells.
     pub cordon: CordonState,
     /// What of the operator's own is on it.

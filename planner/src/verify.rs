@@ -77,8 +77,10 @@ pub fn judge(
                 .collect(),
         };
     }
-    if let Need::Required { since, .. } = &node.need
+    if let Need::Required { reason, since, .. } = &node.need
         && back.grant.verify.trigger_cleared
+        // What asked for another reboot than this one says nothing about this one.
+        && back.grant.triggers.counts_reason(reason)
         // The agent looks again before it writes Rebooted; a need that arose later is a new one.
         // Conditions carry whole seconds.
         && since.as_second() < back.rebooted.as_second()

@@ -22,6 +22,8 @@
 
 #[path = "protocol/behind.rs"]
 mod behind;
+#[path = "protocol/checks.rs"]
+mod checks;
 #[path = "protocol/crashes.rs"]
 mod crashes;
 #[path = "protocol/drains.rs"]

@@ -15,7 +15,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::duration::Duration;
+use crate::{checks, schema};
 
 pub use blockers::{
     AlertmanagerBlocker, AllowWhen, BLOCKERS_MAX, Blocker, CredentialsRef, Endpoint, HttpBlocker,
@@ -162,17 +163,38 @@ pub enum Mode {
 
 /// What counts as a need.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Triggers {
-    /// Names of the agent's checks that count: `sentinel-file`, or `*` for all. An empty list means
-    /// that none counts. Default `["*"]`.
+    /// Names of the agents' checks that count: `sentinel-file`, `kernel`, `packages`,
+    /// `node-condition`, `command/NAME` for a command of the agents' installed configuration, or `*`
+    /// for all. A check that a host does not have asks for nothing there. An empty list means that
+    /// none counts. Default `["*"]`.
     #[serde(default = "Triggers::every_check")]
-    #[schemars(schema_with = "schema::checks")]
+    #[schemars(schema_with = "schema::check_names")]
     pub checks: Vec<String>,
+    /// A node that has been up for so long needs a reboot, whatever its checks say: from `1h` to
+    /// `8760h`, a year. Counted from the boot that its agent reports; while none is reported, nothing
+    /// follows. Default: a node may stay up for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::max_uptime")]
+    pub max_uptime: Option<Duration>,
 }
 
 impl Triggers {
     fn every_check() -> Vec<String> {
-        vec![crate::names::EVERY_CHECK.to_owned()]
+        vec![checks::EVERY.to_owned()]
+    }
+
+    /// True when what this check says counts.
+    pub fn counts(&self, check: &str) -> bool {
+        let mut all = self.checks.iter();
+        all.any(|name| name == checks::EVERY || name == check)
+    }
+
+    /// True when one of the checks that the reason of a need names counts.
+    pub fn counts_reason(&self, reason: &str) -> bool {
+        let every = self.checks.iter().any(|name| name == checks::EVERY);
+        every || checks::named(reason).any(|check| self.counts(&check))
     }
 }
 
@@ -180,6 +202,7 @@ impl Default for Triggers {
     fn default() -> Self {
         Self {
             checks: Self::every_check(),
+            max_uptime: None,
         }
     }
 }

@@ -6,10 +6,11 @@ use anyhow::{Result, bail};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use slipway_api::RebootLease;
+use slipway_api::checks::CheckStatus;
 use slipway_api::lease::{Outcome, Transition};
 use slipway_client::clock;
 use slipway_planner::snapshot::{Need, NodeView};
-use slipway_planner::{Snapshot, plan};
+use slipway_planner::{Snapshot, govern, need, plan};
 
 use crate::arguments::{Connection, ExplainVerb, TextOutput};
 use crate::view::{NodeRow, last_reboot};
@@ -25,6 +26,8 @@ struct Explanation {
     unschedulable: bool,
     /// What the host asks for.
     need: String,
+    /// What each check of the host says, as the lease has it.
+    checks: Vec<CheckStatus>,
     /// What clears each reason, in the order of `waitingFor`.
     clears: Vec<String>,
     /// What people have written in the lease.
@@ -77,6 +80,7 @@ fn explain(snapshot: &Snapshot, node: &NodeView, now: jiff::Timestamp) -> Explan
         row.waiting_for.iter().map(|one| one.kind.clone()).collect()
     };
     let lease = snapshot.leases.get(&node.name);
+    let policy = govern::governance(snapshot, node).policy();
     let status = lease.and_then(|lease| lease.status.as_ref());
     Explanation {
         clears: kinds
@@ -92,7 +96,8 @@ fn explain(snapshot: &Snapshot, node: &NodeView, now: jiff::Timestamp) -> Explan
         row,
         ready: node.ready,
         unschedulable: node.unschedulable,
-        need: need(&node.need),
+        need: asked(&need::of(policy, node, now)),
+        checks: status.map_or_else(Vec::new, |status| status.checks.clone()),
         people: lease.map_or_else(Vec::new, people),
         outcome: status
             .filter(|status| status.phase.is_terminal())
@@ -104,7 +109,7 @@ fn explain(snapshot: &Snapshot, node: &NodeView, now: jiff::Timestamp) -> Explan
     }
 }
 
-fn need(need: &Need) -> String {
+fn asked(need: &Need) -> String {
     match need {
         Need::Unreported => "not reported yet".to_owned(),
         Need::NotRequired => "no reboot".to_owned(),
@@ -233,6 +238,12 @@ fn sections(text: &mut String, about: &Explanation, zone: &TimeZone) {
         });
         section(text, "Waiting for", waits);
     }
+    let checks = about.checks.iter().map(|check| {
+        let since = times::minute(check.since.0, zone);
+        let state = format!("{:?}", check.state);
+        format!("{:14}{state:13}{since}  {}", check.name, check.detail)
+    });
+    section(text, "Checks", checks);
     section(text, "People", about.people.iter().cloned());
     section(text, "Pods that have not left", about.drain.iter().cloned());
     let steps = about

@@ -1,137 +1,172 @@
 //! The checks on the host: what asks for a reboot.
 //!
-//! Owns the reading ([`sentinel`]), the waiting for changes ([`notify`]) and the settling: a change
-//! counts once two readings, a while apart, agree (faults.md F15). Called by [`crate::run`], which
-//! hands the settled reading to the agent's loop.
+//! Owns the trait through which a host is looked at, and the loop that looks: at once when a watched
+//! path changes, and every so often. What looks mean, and when they may be believed, is [`board`]'s,
+//! which is pure. Called by [`crate::run`], which hands the board to the agent's passes.
+//! Nothing here writes anywhere.
 
+pub mod board;
+pub mod kernel;
 pub mod notify;
 pub mod sentinel;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::future::{BoxFuture, join_all};
+use slipway_api::checks::CheckState;
+use slipway_api::policy::Triggers;
+use slipway_client::simulate;
 use tokio::sync::watch;
 
-pub use sentinel::Reading;
+pub use board::{Board, Look, Reading};
 
-use crate::facts::Need;
+use crate::config::AgentConfig;
+use board::{Next, Settler};
 
-/// The settled reading, or `None` while there is none yet.
-pub type Settled = Option<Reading>;
+/// Longest that a look at files may take: a file system that hangs must not stop the agent (F16).
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
-/// Publishes every settled change of the sentinels, for ever.
-pub async fn watch_sentinels(
-    paths: &[PathBuf],
+/// One check of the host.
+pub trait Check: Send + Sync + 'static {
+    /// Its name, as policies know it.
+    fn name(&self) -> &str;
+
+    /// Looks at the host once, bounded in time; `None` where there is nothing to look at.
+    fn look(&self) -> BoxFuture<'_, Look>;
+
+    /// Paths that are looked at again as soon as they change.
+    fn watched(&self) -> &[PathBuf] {
+        &[]
+    }
+
+    /// How often it looks when nothing has changed; `None` for as often as the agent polls.
+    fn every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// True when a look takes no time to speak of, so that it is taken again at the commit point.
+    fn is_quick(&self) -> bool {
+        true
+    }
+}
+
+/// The checks of a host, and how often they look.
+#[derive(Clone)]
+pub struct Checks {
+    all: Vec<Arc<dyn Check>>,
     settle: Duration,
     poll: Duration,
-    settled: &watch::Sender<Settled>,
-) -> Infallible {
-    loop {
-        // Watches are set before the reading: a change after it is then an event.
-        let changes = notify::Changes::of(paths);
-        let first = sentinel::read(paths).await;
-        if settled.borrow().as_ref() == Some(&first) {
-            changes.wait(poll).await;
-            continue;
+}
+
+impl Checks {
+    /// Those of the configuration.
+    pub fn of(config: &AgentConfig) -> Self {
+        let sentinel = sentinel::SentinelFiles::new(&config.sentinels);
+        let kernel = kernel::Kernel::new(kernel::Places {
+            boot: config.kernels.boot.clone(),
+            modules: config.kernels.modules.clone(),
+            running: config.kernels.running.clone(),
+        });
+        Self {
+            all: vec![Arc::new(kernel), Arc::new(sentinel)],
+            settle: config.settle,
+            poll: config.poll,
         }
-        tokio::time::sleep(settle).await;
-        let second = sentinel::read(paths).await;
-        if second.agrees(&first) {
-            settled.send_if_modified(|present| {
-                let differs = present.as_ref() != Some(&second);
-                *present = Some(second);
-                differs
-            });
+    }
+
+    /// A board on which none of them has answered.
+    pub fn board(&self) -> Board {
+        Board::settling(self.all.iter().map(|check| check.name()))
+    }
+
+    /// Looks, for ever, and publishes every settled change.
+    pub async fn run(&self, board: &watch::Sender<Board>) -> Infallible {
+        let all = self.all.iter();
+        // Polled in this order, so that a simulation can be replayed; none waits for another.
+        join_all(all.map(|check| Box::pin(self.follow(check.as_ref(), board)))).await;
+        std::future::pending().await
+    }
+
+    async fn follow(&self, check: &dyn Check, board: &watch::Sender<Board>) -> Infallible {
+        let mut settler = Settler::default();
+        loop {
+            // Watches are set before the look: a change after it is then an event.
+            let changes = notify::Changes::of(check.watched());
+            match settler.look(check.look().await) {
+                Next::Again => tokio::time::sleep(self.settle).await,
+                Next::Rest => {
+                    board.send_if_modified(|board| board.note(check.name(), settler.settled()));
+                    changes.wait(check.every().unwrap_or(self.poll)).await;
+                }
+            }
+        }
+    }
+
+    /// Looks once more at what asks, where that takes no time: what is settled may be a minute old.
+    pub async fn still_required(&self, board: &Board, triggers: &Triggers) -> bool {
+        for check in &self.all {
+            let name = check.name();
+            let mut asks = board.of_state(CheckState::Required);
+            if !triggers.counts(name) || !asks.any(|(one, _)| one == name) {
+                continue;
+            }
+            let required = |look: Look| look.is_some_and(|it| it.state == CheckState::Required);
+            if !check.is_quick() || required(check.look().await) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Looks at files off the agent's thread, bounded in time, and never twice at once: threads that wait
+/// for a file system that hangs must not pile up.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    busy: Arc<AtomicBool>,
+}
+
+/// Ends a look, however it ends.
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Patience {
+    pub(crate) async fn look(&self, work: impl FnOnce() -> Look + Send + 'static) -> Look {
+        let unknown = |reason: &str| Some(Reading::unknown(reason));
+        if self.busy.swap(true, Ordering::AcqRel) {
+            return unknown("the file system has not answered the look before this one");
+        }
+        let ended = Ended(Arc::clone(&self.busy));
+        let look = simulate::off_thread(move || {
+            let look = work();
+            drop(ended);
+            look
+        });
+        match tokio::time::timeout(LOOK_LIMIT, look).await {
+            Ok(Ok(look)) => look,
+            Ok(Err(_)) => unknown("the check failed"),
+            Err(_) => unknown("the file system did not answer within 30s"),
         }
     }
 }
 
-/// What a settled reading means for a decision.
-pub fn need(settled: &Settled) -> Need {
-    match settled {
-        None => Need::Settling,
-        Some(Reading::Required { .. }) => Need::Required,
-        Some(Reading::NotRequired) => Need::NotRequired,
-        Some(Reading::Unknown { .. }) => Need::Unknown,
-    }
+/// The path as people on the host know it: the host's directories are mounted below `/host`.
+pub(crate) fn shown(path: &std::path::Path) -> String {
+    let text = path.to_string_lossy();
+    let host = text
+        .strip_prefix("/host")
+        .filter(|rest| rest.starts_with('/'));
+    host.unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-    use std::sync::Arc;
-
-    use super::*;
-
-    const FAST: Duration = Duration::from_millis(10);
-    /// Longer than any test: only an event can wake the watcher.
-    const NEVER: Duration = Duration::from_hours(1);
-
-    fn watcher(
-        path: &Path,
-        poll: Duration,
-    ) -> (watch::Receiver<Settled>, tokio::task::JoinHandle<()>) {
-        let (sender, receiver) = watch::channel(None);
-        let paths = vec![path.to_owned()];
-        let sender = Arc::new(sender);
-        let task =
-            tokio::spawn(
-                async move { match watch_sentinels(&paths, FAST, poll, &sender).await {} },
-            );
-        (receiver, task)
-    }
-
-    async fn until(receiver: &mut watch::Receiver<Settled>, wanted: Need) {
-        let seen = receiver.wait_for(|settled| need(settled) == wanted);
-        tokio::time::timeout(Duration::from_secs(20), seen)
-            .await
-            .unwrap()
-            .unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_sentinel_is_noticed_by_an_event() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("reboot-required");
-        let (mut receiver, task) = watcher(&file, NEVER);
-        until(&mut receiver, Need::NotRequired).await;
-        std::fs::write(&file, "").unwrap();
-        until(&mut receiver, Need::Required).await;
-        std::fs::remove_file(&file).unwrap();
-        until(&mut receiver, Need::NotRequired).await;
-        task.abort();
-    }
-
-    #[tokio::test]
-    async fn a_directory_that_is_replaced_is_watched_again() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = root.path().join("run");
-        let file = directory.join("reboot-required");
-        let (mut receiver, task) = watcher(&file, NEVER);
-        until(&mut receiver, Need::NotRequired).await;
-        std::fs::create_dir(&directory).unwrap();
-        std::fs::write(&file, "").unwrap();
-        until(&mut receiver, Need::Required).await;
-        std::fs::rename(&directory, root.path().join("old")).unwrap();
-        until(&mut receiver, Need::NotRequired).await;
-        std::fs::create_dir(&directory).unwrap();
-        std::fs::write(&file, "").unwrap();
-        until(&mut receiver, Need::Required).await;
-        task.abort();
-    }
-
-    #[tokio::test]
-    async fn without_events_the_poll_notices() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("reboot-required");
-        let paths = [file.clone()];
-        let (sender, mut receiver) = watch::channel(Some(Reading::NotRequired));
-        std::fs::write(&file, "").unwrap();
-        let watching = watch_sentinels(&paths, FAST, FAST, &sender);
-        tokio::select! {
-            never = watching => match never {},
-            () = until(&mut receiver, Need::Required) => {}
-        }
-    }
-}
+mod tests;

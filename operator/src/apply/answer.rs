@@ -8,7 +8,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use slipway_api::lease::Grant;
-use slipway_api::policy::{DrainSettings, RebootSettings, VerifySettings};
+use slipway_api::policy::{DrainSettings, RebootSettings, Triggers, VerifySettings};
 use slipway_api::{Phase, RebootLease, Slot};
 use slipway_client::call::CallError;
 use slipway_client::clock;
@@ -114,6 +114,7 @@ fn grant(fence: i64, now: Timestamp) -> Grant {
         drain: DrainSettings::default(),
         reboot: RebootSettings::default(),
         verify: VerifySettings::default(),
+        triggers: Triggers::default(),
         workloads: Vec::new(),
         request: None,
     }

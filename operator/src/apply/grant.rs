@@ -167,6 +167,7 @@ fn settings(request: &GrantRequest, fence: i64, now: Timestamp) -> Grant {
         drain: request.drain.clone(),
         reboot: request.reboot.clone(),
         verify: request.verify.clone(),
+        triggers: request.triggers.clone(),
         workloads: Vec::new(),
         request: request.request.clone(),
     }
@@ -187,7 +188,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
     use slipway_api::lease::PolicyReference;
-    use slipway_api::policy::{DrainSettings, RebootSettings, VerifySettings};
+    use slipway_api::policy::{DrainSettings, RebootSettings, Triggers, VerifySettings};
 
     fn request() -> GrantRequest {
         GrantRequest {
@@ -203,6 +204,7 @@ mod tests {
             drain: DrainSettings::default(),
             reboot: RebootSettings::default(),
             verify: VerifySettings::default(),
+            triggers: Triggers::default(),
             request: None,
         }
     }

@@ -313,6 +313,7 @@ mod tests {
             drain: slipway_api::policy::DrainSettings::default(),
             reboot: slipway_api::policy::RebootSettings::default(),
             verify: slipway_api::policy::VerifySettings::default(),
+            triggers: slipway_api::policy::Triggers::default(),
             workloads: Vec::new(),
             request: None,
         };

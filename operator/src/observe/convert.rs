@@ -46,6 +46,7 @@ impl Same for NodeView {
             ready_since,
             boot_id,
             need,
+            booted,
             cordon,
             marks,
             deleting,
@@ -53,8 +54,8 @@ impl Same for NodeView {
         (name, uid, labels, boot_id) == (&other.name, &other.uid, &other.labels, &other.boot_id)
             && (unschedulable, ready, deleting)
                 == (&other.unschedulable, &other.ready, &other.deleting)
-            && (ready_since, need, cordon, marks)
-                == (&other.ready_since, &other.need, &other.cordon, &other.marks)
+            && (ready_since, need, booted) == (&other.ready_since, &other.need, &other.booted)
+            && (cordon, marks) == (&other.cordon, &other.marks)
     }
 }
 

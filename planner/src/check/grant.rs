@@ -15,7 +15,7 @@ use crate::action::GrantRequest;
 use crate::blockers::Answer;
 use crate::limits::BLOCKER_ANSWER_VALID;
 use crate::schedule::opening;
-use crate::snapshot::{PolicyView, Snapshot};
+use crate::snapshot::{NodeView, PolicyView, Snapshot};
 use crate::window::Opening;
 
 /// Every rule for a single node that this grant would break.
@@ -42,7 +42,7 @@ pub(super) fn grant(fleet: &Fleet<'_>, request: &GrantRequest, now: Timestamp) -
     if ledger_slots(snapshot).iter().any(|slot| slot.node == *name) {
         found.push(violation("S1d", format!("{name} would hold two slots")));
     }
-    found.extend(node_fits(snapshot, request));
+    found.extend(node_fits(snapshot, request, now));
     match snapshot
         .policies
         .iter()
@@ -71,8 +71,17 @@ pub(super) fn grant(fleet: &Fleet<'_>, request: &GrantRequest, now: Timestamp) -
     found
 }
 
+/// The node has been up for longer than the policy that asks allows.
+fn old(snapshot: &Snapshot, node: &NodeView, request: &GrantRequest, now: Timestamp) -> bool {
+    let mut policies = snapshot.policies.iter();
+    let policy = policies.find(|policy| policy.uid == request.policy.uid);
+    let most = policy.and_then(|policy| policy.spec.triggers.max_uptime);
+    let up = node.booted.map(|at| now.duration_since(at));
+    most.zip(up).is_some_and(|(most, up)| up >= most.signed())
+}
+
 /// The node needs it, and is fit for it.
-fn node_fits(snapshot: &Snapshot, request: &GrantRequest) -> Vec<Violation> {
+fn node_fits(snapshot: &Snapshot, request: &GrantRequest, now: Timestamp) -> Vec<Violation> {
     let name = &request.node;
     let mut found = Vec::new();
     let node = snapshot
@@ -92,7 +101,10 @@ fn node_fits(snapshot: &Snapshot, request: &GrantRequest) -> Vec<Violation> {
         found.push(violation("S4", format!("{name} would be granted on hold")));
     }
     match node {
-        Some(node) if (node.need.is_required() || asked) && node.ready && !node.deleting => {}
+        Some(node)
+            if (node.need.is_required() || asked || old(snapshot, node, request, now))
+                && node.ready
+                && !node.deleting => {}
         Some(_) | None => {
             found.push(violation(
                 "S7",

@@ -30,6 +30,7 @@ mod release;
 mod rollout;
 mod schedule;
 mod slots;
+mod triggers;
 mod verify;
 #[path = "../world/mod.rs"]
 mod world;

@@ -204,6 +204,7 @@ impl World {
             drain: request.drain.clone(),
             reboot: request.reboot.clone(),
             verify: request.verify.clone(),
+            triggers: request.triggers.clone(),
             workloads: self.workloads.clone(),
             request: request.request.clone(),
         });
@@ -247,6 +248,7 @@ impl World {
             drain: slipway_api::policy::DrainSettings::default(),
             reboot: slipway_api::policy::RebootSettings::default(),
             verify: slipway_api::policy::VerifySettings::default(),
+            triggers: slipway_api::policy::Triggers::default(),
             workloads: Vec::new(),
             request: None,
         });

@@ -201,10 +201,14 @@ const RULES: &[(&str, Rule)] = &[
             names.len() == all.len()
         },
     ),
-    (
-        "unknown check; write sentinel-file, or * for every check",
-        |new, _| matches!(new.as_str(), Some("*" | "sentinel-file")),
-    ),
+    (slipway_api::schema::MAX_UPTIME_FIX, |new, _| {
+        let text = new.as_str().unwrap_or_default();
+        let parsed = text.parse::<Duration>();
+        parsed.is_ok_and(|it| (3600..=8760 * 3600).contains(&it.0.as_secs()))
+    }),
+    (slipway_api::checks::UNKNOWN_FIX, |new, _| {
+        slipway_api::checks::is_known(new.as_str().unwrap_or_default())
+    }),
     (
         "write Auto, Logind, Systemctl or Signal, or the name that a method has in the chart's agent.methods, such as power-cycle",
         |new, _| {

@@ -1,6 +1,7 @@
 //! What a test does to nodes and programs.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,6 +16,11 @@ impl SimulatedCluster {
     pub fn set_sentinel(&self, node: &str) -> Result<()> {
         let path = self.machine(node)?.host().sentinel();
         fs::write(&path, "").with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    /// Where a host asks for a reboot.
+    pub fn sentinel(&self, node: &str) -> Result<PathBuf> {
+        Ok(self.machine(node)?.host().sentinel())
     }
 
     /// Makes a host ask for nothing any more.

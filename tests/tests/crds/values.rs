@@ -75,6 +75,10 @@ fn values_that_the_chart_does_not_know_are_refused() -> Result<()> {
         ),
         (json!({ "agent": { "settle": "soon" } }), "/agent/settle"),
         (
+            json!({ "agent": { "checks": { "kernal": false } } }),
+            "'kernal' not allowed",
+        ),
+        (
             json!({ "metrics": { "annotation": true } }),
             "'annotation' not allowed",
         ),
@@ -211,6 +215,14 @@ fn the_programs_read_every_variable_that_the_chart_sets() -> Result<()> {
 }
 
 #[test]
+fn a_check_that_is_off_mounts_nothing() -> Result<()> {
+    let documents = rendered(&json!({ "agent": { "checks": { "kernel": false } } }))?;
+    let pod = pod_of(&documents, "DaemonSet")?.to_string();
+    ensure!(!pod.contains("/boot") && !pod.contains("/lib/modules"));
+    Ok(())
+}
+
+#[test]
 fn the_pods_may_do_as_little_as_they_need() -> Result<()> {
     let documents = rendered(&json!({}))?;
     for (kind, mounted) in [
@@ -220,6 +232,8 @@ fn the_pods_may_do_as_little_as_they_need() -> Result<()> {
             vec![
                 ("/run", "/host/run", true),
                 ("/proc/sys/kernel/random", "/host/kernel-random", true),
+                ("/boot", "/host/boot", true),
+                ("/lib/modules", "/host/lib/modules", true),
                 ("/var/lib/slipway", "/var/lib/slipway", false),
             ],
         ),

@@ -16,7 +16,7 @@ use slipway_api::{Phase, RebootLease, RebootLedger, names, schema};
 use slipway_lab::control_plane::{ControlPlane, ControlPlaneOptions};
 use slipway_lab::wait::wait_until;
 use slipway_node_agent::AgentConfig;
-use slipway_node_agent::config::EvictionIdentity;
+use slipway_node_agent::config::{EvictionIdentity, KernelPlaces};
 use tokio::sync::Mutex;
 
 use crate::paper::Paper;
@@ -108,6 +108,7 @@ impl Bench {
             eviction: EvictionIdentity::Own,
             settle: Duration::from_millis(100),
             poll: Duration::from_mins(1),
+            kernels: KernelPlaces::default(),
         };
         let agent = slipway_node_agent::run(config, Arc::new(Paper(Arc::clone(&stage.reboots))));
         let outcome = tokio::select! {

@@ -94,7 +94,7 @@ pub(crate) fn conversations() -> Vec<Conversation> {
         made("an unknown operator", expression("Like", json!(["a"]))),
         made(
             "an unknown check",
-            json!({"triggers": {"checks": ["kernel"]}}),
+            json!({"triggers": {"checks": ["kernle"]}}),
         ),
         made("every check", json!({"triggers": {"checks": ["*"]}})),
         made("an unknown field", json!({"dryRun": true})),

@@ -1,7 +1,9 @@
 //! What of a Node is not ours (S3): a write of an agent leaves it as it was.
 
 use serde_json::Value;
-use slipway_api::names::{ANNOTATION_CORDONED, ANNOTATION_UNDONE, CONDITION_REBOOT_REQUIRED};
+use slipway_api::names::{
+    ANNOTATION_BOOT, ANNOTATION_CORDONED, ANNOTATION_UNDONE, CONDITION_REBOOT_REQUIRED,
+};
 
 use crate::fake_api::json::{remove, text};
 
@@ -39,7 +41,7 @@ fn foreign(node: &Value) -> Value {
         remove(&mut rest, "/metadata", key);
     }
     remove(&mut rest, "/spec", "unschedulable");
-    for key in [ANNOTATION_CORDONED, ANNOTATION_UNDONE] {
+    for key in [ANNOTATION_BOOT, ANNOTATION_CORDONED, ANNOTATION_UNDONE] {
         remove(&mut rest, "/metadata/annotations", key);
     }
     let empty = rest
