@@ -24,6 +24,19 @@ pub const ANNOTATION_REQUIRED_SINCE: &str = "slipway.dev/reboot-required-since";
 pub const ANNOTATION_IN_PROGRESS: &str = "slipway.dev/reboot-in-progress";
 /// Annotations about a reboot that the operator writes.
 pub const ANNOTATIONS_OF_MARKS: [&str; 2] = [ANNOTATION_REQUIRED_SINCE, ANNOTATION_IN_PROGRESS];
+/// Node annotation that records which of [`PROTECTIONS`] the operator has written, as `key=true`
+/// separated by commas: what is not recorded is somebody else's.
+pub const ANNOTATION_PROTECTIONS: &str = "slipway.dev/annotations";
+/// Keeps the Cluster Autoscaler from removing the node.
+pub const ANNOTATION_SCALE_DOWN_DISABLED: &str =
+    "cluster-autoscaler.kubernetes.io/scale-down-disabled";
+/// Keeps Karpenter from disrupting the node of its own will.
+pub const ANNOTATION_DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
+/// Annotations of others by which the operator protects a node that is being rebooted. They are
+/// people's as well: one that is there already is never changed, nor taken away.
+pub const PROTECTIONS: [&str; 2] = [ANNOTATION_SCALE_DOWN_DISABLED, ANNOTATION_DO_NOT_DISRUPT];
+/// The value of each of them.
+pub const PROTECTED: &str = "true";
 /// Key of the taint on nodes that wait (`cordon.softTaint`).
 pub const TAINT_REBOOT_REQUIRED: &str = "slipway.dev/reboot-required";
 /// Its effect. A taint of this key with another effect is somebody else's.

@@ -16,6 +16,7 @@ use slipway_api::checks::CheckStatus;
 use slipway_api::{Phase, RebootLease};
 use slipway_client::{bounded, chain, clock};
 
+use crate::admission;
 use crate::decide::{Action, Why};
 use crate::error::PassError;
 use crate::evict;
@@ -92,6 +93,12 @@ impl Agent {
         let JournalView::Readable(journal) = &observed.facts.journal else {
             return Ok(());
         };
+        if self.reader.proves_admission {
+            let found = admission::problem(&self.reader, &observed.node, Some(lease)).await;
+            if let Some(problem) = found.map_err(PassError::api)? {
+                return Err(PassError::Admission { problem });
+            }
+        }
         // A disk that takes no commit is found out before the node is drained, not after.
         self.note_in_journal(journal)?;
         let (boot_id, offer) = (&observed.facts.host.boot_id, &observed.facts.host.offer);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, ValueEnum};
 
 /// Everything that [`crate::run`] needs to know; constructible in code, for tests and the demo.
 #[derive(Args, Clone, Debug)]
@@ -41,6 +41,14 @@ pub struct AgentConfig {
     /// How often the checks look when no event comes.
     #[arg(long, env = "SLIPWAY_POLL", default_value = "60s", value_parser = duration)]
     pub poll: Duration,
+    /// Accept no reboot while the admission policies that bound this agent are not in force.
+    #[arg(
+        long,
+        env = "SLIPWAY_REQUIRE_ADMISSION_POLICIES",
+        default_value_t = true,
+        action = ArgAction::Set
+    )]
+    pub require_admission_policies: bool,
     /// Where the host keeps its kernels.
     #[command(flatten)]
     pub kernels: KernelPlaces,
@@ -144,6 +152,7 @@ mod tests {
         );
         assert_eq!(cli.agent.settle, Duration::from_secs(5));
         assert_eq!(cli.agent.eviction, EvictionIdentity::Impersonate);
+        assert!(cli.agent.require_admission_policies);
     }
 
     #[test]

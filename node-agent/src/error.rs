@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use slipway_client::version::VersionError;
 use slipway_client::{CallError, ErrorClass, chain};
 
 use crate::host::HostError;
@@ -27,6 +28,9 @@ pub enum AgentError {
         /// The claim of the token.
         token: String,
     },
+    /// The API server is not one that is spoken to.
+    #[error(transparent)]
+    Version(VersionError),
 }
 
 /// Why one pass failed; the next one begins with fresh reads.
@@ -53,6 +57,12 @@ pub enum PassError {
         #[source]
         source: JournalError,
     },
+    /// Nothing is accepted while this agent's rights have no bounds (faults.md F80).
+    #[error("failed to prove that admission is in force: {problem}")]
+    Admission {
+        /// What is missing.
+        problem: String,
+    },
     /// There is no Node of our name.
     #[error("failed to find the Node {name}: it is not registered, or --node-name is wrong")]
     NodeMissing {
@@ -71,7 +81,10 @@ impl PassError {
     pub fn is_conflict(&self) -> bool {
         match self {
             Self::Api { source } => source.class() == ErrorClass::Conflict,
-            Self::Host { .. } | Self::Journal { .. } | Self::NodeMissing { .. } => false,
+            Self::Host { .. }
+            | Self::Journal { .. }
+            | Self::Admission { .. }
+            | Self::NodeMissing { .. } => false,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! It never writes another node's objects, never a lease's `spec`, and never reboots on a doubt.
 
 mod act;
+mod admission;
 mod agent;
 pub mod backoff;
 pub mod checks;
@@ -73,6 +74,7 @@ pub async fn run(config: AgentConfig, host: Arc<dyn Host>) -> Result<(), AgentEr
     let work = async {
         let store = lock(&config.state_dir, &health).await;
         let reader = connected(&config, &health).await;
+        Box::pin(probe::verify_version(&reader, &health)).await?;
         Box::pin(probe::verify_identity(&reader, &health)).await?;
         health.good(health::START);
         let agent = Agent {
@@ -167,6 +169,7 @@ async fn reader(config: &AgentConfig) -> Result<Reader, ConnectError> {
         pod_client,
         node_name: config.node_name.clone(),
         namespace: config.namespace.clone(),
+        proves_admission: config.require_admission_policies,
     })
 }
 
@@ -189,6 +192,7 @@ mod tests {
             settle: Duration::ZERO,
             poll: Duration::ZERO,
             kernels: config::KernelPlaces::default(),
+            require_admission_policies: true,
         };
         let methods = std::collections::BTreeMap::new();
         let host = host::machine::Machine::new("/nonexistent".into(), String::new(), methods);

@@ -28,6 +28,8 @@ pub struct Reader {
     pub node_name: String,
     /// Namespace that Slipway runs in.
     pub namespace: String,
+    /// Whether the admission policies have to be proved.
+    pub proves_admission: bool,
 }
 
 /// The lease as it was read.

@@ -1,7 +1,8 @@
 //! Who this agent is, and whether it may do what it will have to: asked before it matters.
 //!
-//! Owns the identity check (faults.md F21) and the permission probe, which name what is missing:
-//! a CRD, a permission, the impersonation, a way to reboot the host. Changes nothing on the API server.
+//! Owns the checks of identity (faults.md F21) and of the API server's age, and the permission probe,
+//! which name what is missing: a CRD, a permission, the impersonation, an admission policy, a
+//! way to reboot the host. Changes nothing on the API server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use k8s_openapi::api::authorization::v1::{
 use kube::Api;
 use kube::api::PostParams;
 use slipway_api::drain_filter::DrainRules;
-use slipway_client::{CallError, ErrorClass, bounded, chain, clock};
+use slipway_client::{CallError, ErrorClass, bounded, chain, clock, version};
 
+use crate::admission;
 use crate::backoff::Backoff;
 use crate::error::{AgentError, told};
 use crate::health::{self, Health};
@@ -25,6 +27,24 @@ use crate::observe::Reader;
 const NODE_CLAIM: &str = "authentication.kubernetes.io/node-name";
 /// How long a good answer is good enough: what is taken away later shows where it is used.
 const GOOD_FOR: Duration = Duration::from_hours(1);
+
+/// Verifies that the API server is new enough; asks until there is an answer.
+///
+/// # Errors
+/// [`AgentError::Version`]: what it does not know it would drop from objects without a word.
+pub async fn verify_version(reader: &Reader, health: &Health) -> Result<(), AgentError> {
+    let mut backoff = Backoff::default();
+    loop {
+        match version::require(&reader.client).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.may_pass() => {
+                health.bad(health::START, chain(&error));
+                tokio::time::sleep(backoff.failed()).await;
+            }
+            Err(error) => return Err(AgentError::Version(error)),
+        }
+    }
+}
 
 /// Verifies that our token is the token of our own node; asks until there is an answer.
 ///
@@ -118,8 +138,20 @@ async fn missing(reader: &Reader) -> Vec<String> {
     if let Err(error) = reader.pods(&rules).await {
         problems.push(chain(&error));
     }
+    if reader.proves_admission {
+        match admission(reader).await {
+            Ok(problem) => problems.extend(problem),
+            Err(error) => problems.push(chain(&error)),
+        }
+    }
     problems.dedup();
     problems
+}
+
+async fn admission(reader: &Reader) -> Result<Option<String>, CallError> {
+    let lease = reader.lease().await?.lease.and_then(Result::ok);
+    let node = reader.node().await?;
+    admission::problem(reader, &node, lease.as_ref()).await
 }
 
 async fn may_patch(

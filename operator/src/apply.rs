@@ -16,6 +16,8 @@ mod release;
 mod revoke;
 mod slot;
 
+use std::sync::Arc;
+
 use kube::api::Patch;
 use kube::{Api, Client};
 use serde_json::Value;
@@ -28,6 +30,7 @@ use tokio::sync::watch;
 use crate::blockers::Blockers;
 use crate::election::Leadership;
 use crate::metrics::Metrics;
+use crate::observe::Admission;
 
 /// Failures of the way to the API server after which the rest of a pass is left to the next one:
 /// each may have cost ten seconds, and leadership is short.
@@ -86,6 +89,8 @@ pub struct Context {
     pub blockers: Blockers,
     /// Counters.
     pub metrics: Metrics,
+    /// Whether the admission policies are in force.
+    pub(crate) admission: Arc<Admission>,
 }
 
 impl Context {

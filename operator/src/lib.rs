@@ -12,7 +12,8 @@
 //! Beside the passes, and in the way of none: [`blockers`] are asked, and people are told ([`notify`]).
 //!
 //! [`election`] lets one replica at a time do this, for efficiency only: two at once are harmless.
-//! The operator never touches a pod, and of a Node only labels of its own and the soft taint. What it cannot see stops grants and second keys, and
+//! The operator never touches a pod, and of a Node only labels of its own, the soft taint and what keeps
+//! autoscalers away. Nothing is granted while admission is not proved to be in force. What it cannot see stops grants and second keys, and
 //! is named at /readyz ([`health`]).
 
 pub mod apply;

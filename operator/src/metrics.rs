@@ -14,7 +14,7 @@ use prometheus::{
 use slipway_api::Phase;
 use slipway_api::lease::ExpectedSpan;
 use slipway_client::call::ErrorClass;
-use slipway_planner::{Action, Need, Plan, Reason, Snapshot, breaker};
+use slipway_planner::{Action, Gap, Need, Plan, Reason, Snapshot, breaker};
 
 use crate::notify::Counts;
 use blockers::BlockerMetrics;
@@ -45,6 +45,7 @@ pub struct Metrics {
     leader: IntGauge,
     reboots: IntCounterVec,
     stuck: IntGauge,
+    admission: IntGauge,
     events_dropped: IntCounter,
     blockers: BlockerMetrics,
     notify: NotifyMetrics,
@@ -117,6 +118,10 @@ impl Metrics {
             leader: IntGauge::new("slipway_leader", "1 if this replica leads.")?,
             reboots: counters("slipway_reboots_total", "Reboots that ended.", &["outcome"])?,
             stuck: IntGauge::new("slipway_stuck_nodes", "Nodes that should be back.")?,
+            admission: IntGauge::new(
+                "slipway_admission_policies_missing",
+                "Admission policies that are not proved to be in force; nothing is granted unless 0.",
+            )?,
             events_dropped: IntCounter::new("slipway_events_dropped_total", "Events not sent.")?,
         };
         metrics.register()?;
@@ -139,7 +144,7 @@ impl Metrics {
         for family in [&self.decisions, &self.applied, &self.errors, &self.reboots] {
             self.registry.register(Box::new(family.clone()))?;
         }
-        for gauge in [&self.leader, &self.stuck] {
+        for gauge in [&self.leader, &self.stuck, &self.admission] {
             self.registry.register(Box::new(gauge.clone()))?;
         }
         for counter in [&self.refused, &self.events_dropped] {
@@ -220,6 +225,12 @@ impl Metrics {
     /// Shows what a pass saw and decided. Series of objects that are gone go too.
     pub fn show(&self, snapshot: &Snapshot, plan: &Plan) {
         self.show_nodes(snapshot, plan);
+        let about_admission = |gap: &&Gap| match gap {
+            Gap::AdmissionMissing { .. } | Gap::AdmissionUnknown { .. } => true,
+            Gap::Unsynced { .. } | Gap::Undecodable { .. } | Gap::ClockSkew { .. } => false,
+        };
+        let missing = snapshot.gaps.iter().filter(about_admission).count();
+        self.admission.set(signed(missing));
         self.blockers.show(&plan.policies);
         for family in [&self.nodes, &self.allowed, &self.in_use, &self.breaker] {
             family.reset();
@@ -316,6 +327,7 @@ mod tests {
             "slipway_check_refused_total 0",
             "slipway_leader 0",
             "slipway_stuck_nodes 0",
+            "slipway_admission_policies_missing 0",
             "slipway_pass_duration_seconds_count 0",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
@@ -343,7 +355,14 @@ mod tests {
         assert!(text.contains("slipway_reboot_required{node=\"a\"} 0"));
         assert!(text.contains("kured_reboot_required{node=\"a\"} 0"));
         assert!(!text.contains("node=\"b\""));
+        let mut blind = Snapshot::default();
+        blind.gaps.push(Gap::AdmissionUnknown { why: "x".into() });
+        metrics.show(&blind, &Plan::default());
+        let text = metrics.render();
+        assert!(text.contains("slipway_admission_policies_missing 1"));
         metrics.show(&Snapshot::default(), &Plan::default());
+        let text = metrics.render();
+        assert!(text.contains("slipway_admission_policies_missing 0"));
         assert!(!metrics.render().contains("node=\"a\""));
     }
 }

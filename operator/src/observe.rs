@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use crate::blockers::Blockers;
 use crate::metrics::Metrics;
 use crate::runtime::named;
-use admission::Admission;
+pub(crate) use admission::Admission;
 pub use admission::POLICIES as ADMISSION_POLICIES;
 use cache::Decoded;
 use convert::LedgerVersion;
@@ -125,7 +125,12 @@ impl Watches {
         tasks.spawn(named("the look at admission policies", admission));
     }
 
-    /// What is pending before the cluster can be seen.
+    /// The state of the admission policies.
+    pub(crate) fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.admission)
+    }
+
+    /// What is pending before the cluster can be seen and anything can be granted.
     pub fn pending(&self) -> Vec<String> {
         let now = clock::boottime();
         [
@@ -193,6 +198,11 @@ impl Observer {
             gone: Gone::default(),
             own_node,
         }
+    }
+
+    /// Leadership is gained: what is proved has to be proved in our own time.
+    pub(crate) fn begin(&self) {
+        self.watches.admission.forget();
     }
 
     /// One look at the cluster; `None` before everything was listed once.

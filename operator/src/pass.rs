@@ -67,6 +67,7 @@ impl Driver {
                 () = tokio::time::sleep(RETRY_MAX) => self.beat.beat(),
             }
         }
+        self.observer.begin();
         loop {
             let pause = pause(self.pass().await) + jitter();
             self.beat.beat();

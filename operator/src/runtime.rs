@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use slipway_client::chain;
 use slipway_client::connect::{ConnectError, ConnectOptions, client};
 use slipway_client::serve::serve;
 use slipway_client::simulate;
+use slipway_client::version::{self, VersionError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -34,6 +36,9 @@ const NOTIFY_END_LIMIT: Duration = Duration::from_secs(5);
 /// How long giving leadership back may take.
 const ELECTION_END_LIMIT: Duration = Duration::from_secs(5);
 
+/// Between two questions for the API server's version.
+const VERSION_PAUSE: Duration = Duration::from_secs(2);
+
 /// Why the operator ends.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -55,6 +60,9 @@ pub enum RunError {
     /// Signals cannot be heard.
     #[error("failed to listen for signals")]
     Signal(#[source] std::io::Error),
+    /// The API server is not one that is spoken to.
+    #[error(transparent)]
+    Version(VersionError),
     /// Another replica leads now: this process has nothing more to say (faults.md G7).
     #[error("leadership is lost")]
     LeadershipLost,
@@ -101,6 +109,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     tasks.spawn(named("the delivery of events", delivery));
     tasks.spawn(named("the port", async { drop(http.await) }));
     let (blockers, notifier) = beside(&mut tasks, (&api, &config), &leadership, &metrics, &wake);
+    supported(&api, &beat).await?;
     let (stop_passes, passes_stopped) = watch::channel(false);
     let (stop_election, election_stopped) = watch::channel(false);
     let driver = Driver {
@@ -111,6 +120,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             stop: passes_stopped.clone(),
             blockers: blockers.clone(),
             metrics: metrics.clone(),
+            admission: watches.admission(),
         },
         observer: Observer::new(api, watches, blockers, metrics, config.node_name.clone()),
         reporter: Reporter::new(events, notifier.clone()),
@@ -132,6 +142,21 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     stop_election.send_replace(true);
     drop(tokio::time::timeout(ELECTION_END_LIMIT, election).await);
     Ok(())
+}
+
+/// Waits until the API server has said that it is new enough.
+async fn supported(api: &Client, beat: &Beat) -> Result<(), RunError> {
+    loop {
+        match version::require(api).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.may_pass() => {
+                tracing::warn!(error = %chain(&error), "waiting for the API server");
+            }
+            Err(error) => return Err(RunError::Version(error)),
+        }
+        beat.beat();
+        tokio::time::sleep(VERSION_PAUSE).await;
+    }
 }
 
 /// Starts what is done beside the passes: blockers are asked, and people are told.

@@ -80,6 +80,8 @@ pub struct PolicyVerdict {
     pub breaker: breaker::State,
     /// Blockers that keep nodes waiting, or were passed over; `None` for a policy without any.
     pub blocked_by: Option<Vec<Line>>,
+    /// What is missing for the admission policies to be proved, if something is: nothing is granted.
+    pub admission: Option<String>,
     /// What is dangerous about the policy, each beginning with its field.
     pub warnings: Vec<String>,
 }

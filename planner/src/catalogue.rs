@@ -16,6 +16,7 @@ pub fn reasons() -> Vec<Reason> {
     let mut all = of_policies(until);
     all.extend(of_limits(until));
     all.extend(of_people(until));
+    all.extend(of_others());
     all.extend([
         Reason::ControlPlaneBusy { node: node() },
         Reason::ControlPlaneNotReady { node: node() },
@@ -138,6 +139,21 @@ fn of_people(until: Timestamp) -> Vec<Reason> {
         },
         Reason::Released { by, why },
         Reason::ReleaseWaits { until },
+    ]
+}
+
+fn of_others() -> Vec<Reason> {
+    vec![
+        Reason::AdmissionNotProved {
+            gap: Gap::AdmissionMissing {
+                policy: "slipway-agent-node".to_owned(),
+                why: "there is no such policy".to_owned(),
+            },
+        },
+        Reason::NodeDisrupted {
+            by: "the Cluster Autoscaler",
+            taint: "ToBeDeletedByClusterAutoscaler",
+        },
     ]
 }
 

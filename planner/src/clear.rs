@@ -174,7 +174,10 @@ pub(crate) fn policy_unread<'a>(index: &Index<'a>, row: &Row<'_>) -> Option<&'a 
     }
     index.snapshot.gaps.iter().find(|gap| match gap {
         Gap::Undecodable { object } => object.starts_with("RebootPolicy "),
-        Gap::Unsynced { .. } | Gap::ClockSkew { .. } | Gap::AdmissionMissing { .. } => false,
+        Gap::Unsynced { .. }
+        | Gap::ClockSkew { .. }
+        | Gap::AdmissionMissing { .. }
+        | Gap::AdmissionUnknown { .. } => false,
     })
 }
 

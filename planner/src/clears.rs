@@ -71,9 +71,15 @@ impl Reason {
             Self::LedgerRebuilt { .. } => "Time: two minutes after the ledger was rebuilt.",
             Self::LedgerMissing => "The ledger being readable; the operator makes it anew if lost.",
             Self::NotObserved { .. } => "The operator seeing again what the message names.",
+            Self::AdmissionNotProved { .. } => {
+                "The chart's admission policies and their bindings being as shipped: install the chart again."
+            }
             Self::AgentNotReady => "A Ready agent pod on the node.",
             Self::NodeNotReady => "The node being Ready.",
             Self::NodeDeleting => "The end of the deletion.",
+            Self::NodeDisrupted { .. } => {
+                "The taint leaving the node, or the node being replaced. Or the field of spec.cooperate that makes it count."
+            }
             Self::LeaseOfFormerNode => "Kubernetes' garbage collector, within moments.",
             Self::BackingOff { .. } => "Time. Each failure in a row doubles the pause.",
             Self::BreakerOpen { .. } => {

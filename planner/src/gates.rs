@@ -12,13 +12,14 @@ use slipway_api::{RebootLease, ValidatedPolicy, checks};
 
 use crate::backoff;
 use crate::breaker;
+use crate::disruption;
 use crate::govern;
 use crate::index::{Index, Row};
 use crate::need;
 use crate::pace::{self, Needs};
 use crate::reason::Reason;
 use crate::schedule;
-use crate::snapshot::{LedgerState, Need, NodeView, PolicyView, Snapshot};
+use crate::snapshot::{Gap, LedgerState, Need, NodeView, PolicyView, Snapshot};
 use crate::window::Opening;
 
 /// How far a reboot is: what is left to do decides how much time has to be left.
@@ -64,6 +65,7 @@ pub(crate) fn definite(index: &Index<'_>, row: &Row<'_>, stage: Stage) -> Vec<Re
     {
         Some((place, policy)) => {
             reasons.extend(of_policy(policy, lease));
+            reasons.extend(disruption::refusal(&policy.spec.cooperate, row.node));
             let window = Override::Window;
             let any_time = lease
                 .and_then(RebootLease::manual)
@@ -176,7 +178,17 @@ pub fn doubts(snapshot: &Snapshot) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = snapshot
         .gaps
         .iter()
-        .map(|gap| Reason::NotObserved { gap: gap.clone() })
+        .map(|gap| {
+            let gap = gap.clone();
+            match gap {
+                Gap::AdmissionMissing { .. } | Gap::AdmissionUnknown { .. } => {
+                    Reason::AdmissionNotProved { gap }
+                }
+                Gap::Unsynced { .. } | Gap::Undecodable { .. } | Gap::ClockSkew { .. } => {
+                    Reason::NotObserved { gap }
+                }
+            }
+        })
         .collect();
     match &snapshot.ledger {
         LedgerState::Present(ledger) if ledger.status.is_some() => {}

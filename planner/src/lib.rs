@@ -14,6 +14,7 @@ pub mod catalogue;
 pub mod check;
 pub mod clear;
 mod clears;
+pub mod disruption;
 mod excess;
 pub mod forecast;
 pub mod gates;

@@ -1,18 +1,20 @@
-//! What is written on Nodes for others to see: the soft taint, labels and annotations.
+//! What is written on Nodes for others to see: the soft taint, labels and annotations, and what keeps
+//! autoscalers away from a node that is being rebooted (faults.md F53, F112).
 //!
 //! The operator writes nothing else on a Node, and an admission policy sees to it. Nothing here
 //! decides about a reboot. What is ours is recorded on the Node itself, so that it is found and
 //! taken away again whatever became of the policy, the lease or the operator in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use slipway_api::policy::{Mode, NodeMetadata};
 use slipway_api::{Phase, RebootLease, names};
 
 use crate::action::Action;
+use crate::disruption;
 use crate::govern::governance;
-use crate::index::Index;
+use crate::index::{Index, Row};
 use crate::snapshot::{Gap, NodeView, PolicyView, Snapshot};
 
 /// Nodes that are marked in one pass: a fleet that is tainted for the first time must not keep the
@@ -28,18 +30,30 @@ pub struct Marks {
     pub soft_taint: bool,
     /// Annotations about the reboot.
     pub annotations: BTreeMap<String, String>,
+    /// Keys of the annotations that protect the node from others; of a Node as it is, those that it
+    /// records as ours.
+    pub protections: BTreeSet<String>,
 }
 
 impl Marks {
     /// Of a Node's metadata, and whether it has the taint.
     pub fn read(annotations: Option<&BTreeMap<String, String>>, soft_taint: bool) -> Self {
         let value = |key: &str| annotations.and_then(|all| all.get(key));
-        let record = value(names::ANNOTATION_LABELS).map_or("", String::as_str);
+        let record = |key| value(key).map_or("", String::as_str).split(',');
+        let protects = |key: &&str| {
+            let mut entries = record(names::ANNOTATION_PROTECTIONS);
+            let ours = |entry: &str| entry.split_once('=') == Some((key, names::PROTECTED));
+            entries.any(ours)
+        };
         Self {
-            labels: record
-                .split(',')
+            labels: record(names::ANNOTATION_LABELS)
                 .filter_map(|entry| entry.split_once('='))
                 .map(|(key, label)| (key.to_owned(), label.to_owned()))
+                .collect(),
+            protections: names::PROTECTIONS
+                .into_iter()
+                .filter(protects)
+                .map(str::to_owned)
                 .collect(),
             soft_taint,
             annotations: names::ANNOTATIONS_OF_MARKS
@@ -62,10 +76,23 @@ impl Marks {
 
     /// True where there are none.
     pub fn is_bare(&self) -> bool {
-        self.labels.is_empty() && !self.soft_taint && self.annotations.is_empty()
+        self.labels.is_empty()
+            && !self.soft_taint
+            && self.annotations.is_empty()
+            && self.protections.is_empty()
     }
 
-    /// Without the labels that the Node has from somebody else: those are never written over.
+    /// The record of the protections, as the annotation has it.
+    pub fn record_of_protections(&self) -> Option<String> {
+        let entries: Vec<String> = self
+            .protections
+            .iter()
+            .map(|key| format!("{key}={}", names::PROTECTED))
+            .collect();
+        (!entries.is_empty()).then(|| entries.join(","))
+    }
+
+    /// Without what the Node has from somebody else: that is never written over.
     #[must_use]
     pub fn fitting(mut self, node: &NodeView) -> Self {
         self.labels.retain(|key, _| {
@@ -73,14 +100,23 @@ impl Marks {
                 .get(key)
                 .is_none_or(|value| is_ours(node, key, value))
         });
+        self.protections
+            .retain(|key| !node.protections.contains_key(key) || protects_for_us(node, key));
         self
     }
 
     /// True when the Node has exactly these.
     pub fn are_on(&self, node: &NodeView) -> bool {
         let labelled = |(key, value): (&String, &String)| node.labels.get(key) == Some(value);
-        node.marks == *self && self.labels.iter().all(labelled)
+        node.marks == *self && self.labels.iter().all(labelled) && { self.protections.iter() }
+            .all(|key| protects_for_us(node, key))
     }
+}
+
+/// True when the Node has this protection as we wrote it. One with another value is somebody's.
+pub fn protects_for_us(node: &NodeView, key: &str) -> bool {
+    node.marks.protections.contains(key)
+        && node.protections.get(key).map(String::as_str) == Some(names::PROTECTED)
 }
 
 /// True when the Node records this very label as ours. One that was changed since is somebody's.
@@ -102,8 +138,14 @@ pub(crate) fn actions(index: &Index<'_>) -> (Vec<Action>, bool) {
     let asked = snapshot.policies.iter().any(|policy| {
         policy.spec.cordon.soft_taint || policy.spec.node_metadata != NodeMetadata::default()
     });
-    let mut all = { index.rows().iter() }
+    // Those that are being rebooted first: others must not take them away meanwhile.
+    let is_held = |row: &&Row<'_>| row.lease.is_some() && index.slot(row.node).is_some();
+    let first = index.rows().iter().filter(is_held);
+    let others = { index.rows().iter() }
         .filter(|row| row.marked || (asked && row.lease.is_some()))
+        .filter(|row| !is_held(row));
+    let mut all = first
+        .chain(others)
         .filter(|row| !row.node.deleting)
         .filter_map(|row| {
             let node = row.node;
@@ -143,12 +185,14 @@ fn of_node(
         let mut kept = Marks::default();
         if lease.phase().is_accepted() {
             kept.labels.clone_from(&node.marks.labels);
+            kept.protections.clone_from(&node.marks.protections);
         }
         return kept;
     };
     let metadata = &policy.spec.node_metadata;
     let phase = lease.phase();
-    let labels = if phase == Phase::Granted || phase.is_accepted() {
+    let under_way = phase == Phase::Granted || phase.is_accepted();
+    let labels = if under_way {
         metadata.labels_while_rebooting.clone()
     } else if was_completed(lease) {
         metadata.labels_after.clone()
@@ -163,6 +207,10 @@ fn of_node(
         } else {
             BTreeMap::new()
         },
+        protections: disruption::protections(&policy.spec.cooperate)
+            .filter(|_| under_way)
+            .map(str::to_owned)
+            .collect(),
     }
 }
 

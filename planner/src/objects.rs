@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 use slipway_api::boot::Boot;
 use slipway_api::{RebootPolicy, names, validate_policy};
 
+use crate::disruption;
 use crate::marks::Marks;
 use crate::snapshot::{CordonState, Need, NodeView, PolicyView};
 
@@ -56,8 +57,18 @@ pub fn node(node: Node) -> NodeView {
             node.metadata.annotations.as_ref(),
             spec.taints.iter().flatten().any(is_soft_taint),
         ),
+        protections: protections(node.metadata.annotations.as_ref()),
+        signs: disruption::signs(spec.taints.iter().flatten().map(|taint| taint.key.as_str())),
         deleting: node.metadata.deletion_timestamp.is_some(),
     }
+}
+
+fn protections(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let value = |key: &str| annotations?.get(key).cloned();
+    names::PROTECTIONS
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), value(key)?)))
+        .collect()
 }
 
 /// True for the taint that the operator puts on nodes that wait.

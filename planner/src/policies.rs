@@ -12,7 +12,7 @@ use crate::breaker;
 use crate::govern::{Governance, candidates};
 use crate::index::Index;
 use crate::reason::Reason;
-use crate::snapshot::{PolicyView, Snapshot};
+use crate::snapshot::{Gap, PolicyView, Snapshot};
 
 /// One verdict per policy, by name.
 pub(crate) fn verdicts(
@@ -103,8 +103,18 @@ fn verdict(
         failed: counted.failed,
         breaker: breaker_of(index.snapshot, policy, index.now),
         blocked_by: None,
+        admission: admission(index.snapshot),
         warnings: warnings(policy),
     }
+}
+
+fn admission(snapshot: &Snapshot) -> Option<String> {
+    let mut gaps = snapshot.gaps.iter();
+    let about_admission = |gap: &&Gap| match gap {
+        Gap::AdmissionMissing { .. } | Gap::AdmissionUnknown { .. } => true,
+        Gap::Unsynced { .. } | Gap::Undecodable { .. } | Gap::ClockSkew { .. } => false,
+    };
+    gaps.find(about_admission).map(Gap::to_string)
 }
 
 fn warnings(policy: &PolicyView) -> Vec<String> {

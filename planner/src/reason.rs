@@ -242,6 +242,11 @@ pub enum Reason {
     },
     /// The ledger is missing or unreadable.
     LedgerMissing,
+    /// It is not proved that the admission policies bound our identities.
+    AdmissionNotProved {
+        /// What is missing.
+        gap: Gap,
+    },
     /// Something could not be observed.
     NotObserved {
         /// What.
@@ -253,6 +258,13 @@ pub enum Reason {
     NodeNotReady,
     /// The node is being deleted.
     NodeDeleting,
+    /// Somebody else takes the node away, or has declared it out of service.
+    NodeDisrupted {
+        /// Who.
+        by: &'static str,
+        /// The taint that says so.
+        taint: &'static str,
+    },
     /// The lease still speaks of a node that was deleted and made anew.
     LeaseOfFormerNode,
     /// A pause after failures.
@@ -368,6 +380,7 @@ impl Reason {
         matches!(
             self,
             Self::NotObserved { .. }
+                | Self::AdmissionNotProved { .. }
                 | Self::LedgerMissing
                 | Self::PodsLeft { .. }
                 | Self::BlockerFailed { .. }

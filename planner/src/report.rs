@@ -230,6 +230,10 @@ fn degraded(verdict: &PolicyVerdict) -> Draft {
         reason,
         message,
     };
+    if let Some(gap) = &verdict.admission {
+        let message = format!("nothing is granted: {gap}");
+        return draft(true, "AdmissionNotProved", message);
+    }
     if !verdict.stuck.is_empty() {
         return draft(
             true,

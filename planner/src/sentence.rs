@@ -126,10 +126,13 @@ impl fmt::Display for Reason {
                 write!(f, "the lost ledger was rebuilt; grants start again at {until}")
             }
             Self::LedgerMissing => f.write_str("the RebootLedger cannot be read"),
-            Self::NotObserved { gap } => write!(f, "{gap}"),
+            Self::NotObserved { gap } | Self::AdmissionNotProved { gap } => write!(f, "{gap}"),
             Self::AgentNotReady => f.write_str("no Ready agent runs on this node"),
             Self::NodeNotReady => f.write_str("the node is not Ready, so a reboot could not be verified"),
             Self::NodeDeleting => f.write_str("the node is being deleted"),
+            Self::NodeDisrupted { by, taint } => {
+                write!(f, "the node has the taint {taint}: {by} takes it away")
+            }
             Self::LeaseOfFormerNode => f.write_str(
                 "the lease is of a former node of this name; Kubernetes is about to remove it",
             ),
@@ -233,8 +236,14 @@ impl fmt::Display for Gap {
                     "the operator's clock is {seconds} s away from the API server's"
                 )
             }
-            Self::AdmissionMissing { policy } => {
-                write!(f, "admission policy {policy} is not in force")
+            Self::AdmissionMissing { policy, why } => {
+                write!(f, "admission policy {policy} is not in force: {why}")
+            }
+            Self::AdmissionUnknown { why } => {
+                write!(
+                    f,
+                    "it is not known whether the admission policies are in force: {why}"
+                )
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::blockers::Answers;
+use crate::disruption::Sign;
 use crate::marks::Marks;
 use jiff::Timestamp;
 use slipway_api::lease::CordonRecord;
@@ -53,10 +54,17 @@ pub enum Gap {
         /// How far, in seconds.
         seconds: i64,
     },
-    /// The admission policies that bound the agents are not in force.
+    /// An admission policy that bounds our identities is not in force.
     AdmissionMissing {
         /// Which.
         policy: String,
+        /// How that is known.
+        why: String,
+    },
+    /// It is not known whether the admission policies are in force.
+    AdmissionUnknown {
+        /// Why.
+        why: String,
     },
 }
 
@@ -126,6 +134,10 @@ pub struct NodeView {
     pub cordon: CordonState,
     /// What of the operator's own is on it.
     pub marks: Marks,
+    /// Annotations that protect a node from others, with their values, whoever wrote them.
+    pub protections: BTreeMap<String, String>,
+    /// Taints by which others say that they take it away.
+    pub signs: Vec<Sign>,
     /// True when the object is being deleted.
     pub deleting: bool,
 }

@@ -1,6 +1,10 @@
 //! Least privilege on a real API server: who may do what, asked with the real identities, and what
 //! the chart grants.
-#![allow(clippy::indexing_slicing, reason = "a panic fails the test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a panic fails the test, and the matrix tells its size"
+)]
 
 #[path = "admission/cells.rs"]
 mod cells;
@@ -14,8 +18,12 @@ mod nodes;
 mod operator;
 #[path = "admission/people.rs"]
 mod people;
+#[path = "admission/proof.rs"]
+mod proof;
 #[path = "admission/rbac.rs"]
 mod rbac;
+#[path = "admission/versions.rs"]
+mod versions;
 #[path = "admission/world.rs"]
 mod world;
 
@@ -27,12 +35,23 @@ use serde_json::json;
 use cells::Cell;
 use world::World;
 
+/// The matrix where constrained impersonation is served.
 fn matrix() -> Vec<Cell> {
+    [nodes::pods(), common()].concat()
+}
+
+/// And where it is not.
+fn fallback_matrix() -> Vec<Cell> {
+    [nodes::fallback(), common()].concat()
+}
+
+/// What is the same in both.
+fn common() -> Vec<Cell> {
     [
         nodes::nodes(),
         nodes::node_status(),
-        nodes::pods(),
         operator::nodes(),
+        operator::protections(),
         leases::moves(),
         leases::acceptances(),
         leases::by_agents(),
@@ -44,11 +63,22 @@ fn matrix() -> Vec<Cell> {
     .concat()
 }
 
+/// Tells how many cells are asked, and of whom.
+fn counted(cells: &[Cell]) -> Result<()> {
+    let mut of: BTreeMap<&str, usize> = BTreeMap::new();
+    for cell in cells {
+        *of.entry(cell.kind()).or_default() += 1;
+    }
+    println!("{} cells: {of:?}", cells.len());
+    ensure!(cells.len() > 250, "only {} cells", cells.len());
+    Ok(())
+}
+
 #[tokio::test]
 async fn everybody_may_do_what_they_need_and_nothing_else() -> Result<()> {
     let world = World::make().await?;
     let cells = matrix();
-    ensure!(cells.len() > 250, "only {} cells", cells.len());
+    counted(&cells)?;
     world.wait_right(&cells).await?;
     world.policies_fit_the_types().await?;
     world.control_plane.stop().await
@@ -60,14 +90,8 @@ async fn without_constrained_impersonation_an_agent_evicts_only_while_its_node_h
     let gates = BTreeMap::from([("ConstrainedImpersonation".to_owned(), false)]);
     let values = json!({ "agent": { "eviction": "own" } });
     let world = World::make_with(&gates, &values).await?;
-    let cells = [
-        nodes::nodes(),
-        nodes::node_status(),
-        leases::acceptances(),
-        leases::by_agents(),
-        nodes::fallback(),
-    ]
-    .concat();
+    let cells = fallback_matrix();
+    counted(&cells)?;
     world.wait_right(&cells).await?;
     world.policies_fit_the_types().await?;
     world.control_plane.stop().await

@@ -24,6 +24,8 @@
 mod behind;
 #[path = "protocol/checks.rs"]
 mod checks;
+#[path = "protocol/cooperate.rs"]
+mod cooperate;
 #[path = "protocol/crashes.rs"]
 mod crashes;
 #[path = "protocol/drains.rs"]

@@ -2,6 +2,7 @@
 
 mod blockers;
 mod budget;
+mod cooperate;
 mod drain;
 mod failure;
 mod marks;
@@ -24,6 +25,7 @@ pub use blockers::{
     PromqlBlocker,
 };
 pub use budget::{Budget, Canary, DomainBudget, Order};
+pub use cooperate::Cooperate;
 pub use drain::{DrainSettings, EmptyDirData, OnDrainTimeout, UnmanagedPods};
 pub use failure::{BreakerReset, FailureSettings, REBOOTS_PER_NODE_MAX};
 pub use marks::{CordonSettings, NodeMetadata};
@@ -145,6 +147,9 @@ pub struct RebootPolicySpec {
     /// What is told on the Node itself.
     #[serde(default)]
     pub node_metadata: NodeMetadata,
+    /// How Slipway gets along with others that remove, replace or repair nodes.
+    #[serde(default)]
+    pub cooperate: Cooperate,
 }
 
 /// What a policy does about nodes that need a reboot.

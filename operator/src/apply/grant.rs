@@ -1,4 +1,4 @@
-//! The first key (faults.md G1, G2): lease, then ledger, then policies, all at quorum; the slot by
+//! The first key (faults.md G1, G2, F80): admission proved, lease, then ledger, then policies, all at quorum; the slot by
 //! compare-and-swap on the ledger, then the grant by compare-and-swap on the lease.
 
 use jiff::Timestamp;
@@ -22,6 +22,9 @@ pub(super) async fn grant(
     snapshot: &Snapshot,
     request: &GrantRequest,
 ) -> Result<Done, CallError> {
+    if !ctx.admission.holds(&ctx.client).await {
+        return skip("the admission policies are not proved to be in force");
+    }
     // Before everything that the grant rests on: this takes a while where there are many owners.
     let workloads = workloads_on(ctx, request).await?;
     let Some(lease) = read::lease(&ctx.client, &request.node).await? else {

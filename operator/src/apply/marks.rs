@@ -8,7 +8,8 @@ use kube::api::Patch;
 use serde_json::{Map, Value, json};
 use slipway_api::names;
 use slipway_client::call::{CallError, bounded};
-use slipway_planner::marks::{Marks, is_ours};
+use slipway_planner::NodeView;
+use slipway_planner::marks::{Marks, is_ours, protects_for_us};
 
 use super::{Context, Done, patch, skip};
 use crate::observe::{node_view, read};
@@ -52,20 +53,24 @@ fn body(node: &Node, marks: &Marks) -> Option<Value> {
             labels.insert(key.clone(), json!(value));
         }
     }
-    let mut annotations = Map::new();
+    let mut annotations = protections(node, &view, &marks);
     let mut annotate = |key: &str, before: Option<&String>, now: Option<&String>| {
         if before != now {
             annotations.insert(key.to_owned(), json!(now));
         }
     };
-    annotate(
-        names::ANNOTATION_LABELS,
+    let present = |key| {
         node.metadata
             .annotations
             .as_ref()
-            .and_then(|all| all.get(names::ANNOTATION_LABELS)),
-        marks.record().as_ref(),
-    );
+            .and_then(|all| all.get(key))
+    };
+    for (key, record) in [
+        (names::ANNOTATION_LABELS, marks.record()),
+        (names::ANNOTATION_PROTECTIONS, marks.record_of_protections()),
+    ] {
+        annotate(key, present(key), record.as_ref());
+    }
     for key in names::ANNOTATIONS_OF_MARKS {
         annotate(
             key,
@@ -82,6 +87,33 @@ fn body(node: &Node, marks: &Marks) -> Option<Value> {
     }
     let spec = json!({ "taints": taints(node, marks.soft_taint) });
     Some(json!({ "metadata": metadata, "spec": spec }))
+}
+
+/// What protects the node from others: written where nothing is, taken away where we wrote it and
+/// nobody has said the same since.
+fn protections(node: &Node, view: &NodeView, marks: &Marks) -> Map<String, Value> {
+    let mut annotations = Map::new();
+    for key in names::PROTECTIONS {
+        let (wanted, ours) = (marks.protections.contains(key), protects_for_us(view, key));
+        if wanted && !ours {
+            annotations.insert(key.to_owned(), json!(names::PROTECTED));
+        } else if !wanted && ours && !somebody_else_wants(node, key) {
+            annotations.insert(key.to_owned(), Value::Null);
+        }
+    }
+    annotations
+}
+
+/// Somebody else has applied the same annotation, which leaves its value as it was.
+fn somebody_else_wants(node: &Node, key: &str) -> bool {
+    let managers = node.metadata.managed_fields.iter().flatten();
+    { managers }.any(|entry| {
+        let owned = entry.fields_v1.as_ref().and_then(|fields| {
+            let annotations = fields.0.get("f:metadata")?.get("f:annotations")?;
+            annotations.get(format!("f:{key}"))
+        });
+        owned.is_some() && entry.manager.as_deref() != Some(names::MANAGER_OPERATOR)
+    })
 }
 
 /// Every taint but ours, as they are, and ours where it has to be.
@@ -107,7 +139,6 @@ fn taints(node: &Node, soft_taint: bool) -> Option<Vec<Taint>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     fn node(labels: &Value, annotations: &Value, taints: &Value) -> Node {
         serde_json::from_value(json!({
@@ -125,7 +156,7 @@ mod tests {
         Marks {
             labels: labels.collect(),
             soft_taint,
-            annotations: BTreeMap::new(),
+            ..Marks::default()
         }
     }
 
@@ -156,6 +187,75 @@ mod tests {
     fn a_label_of_somebody_else_is_neither_written_over_nor_recorded() {
         let node = node(&json!({"state": "mine"}), &Value::Null, &Value::Null);
         assert_eq!(body(&node, &marks(&[("state", "rebooting")], false)), None);
+    }
+
+    fn protected(keys: &[&str]) -> Marks {
+        Marks {
+            protections: keys.iter().map(|key| (*key).to_owned()).collect(),
+            ..Marks::default()
+        }
+    }
+
+    fn annotated(annotations: &Value) -> Node {
+        node(&Value::Null, annotations, &Value::Null)
+    }
+
+    const CA: &str = names::ANNOTATION_SCALE_DOWN_DISABLED;
+    const KARPENTER: &str = names::ANNOTATION_DO_NOT_DISRUPT;
+    const RECORD: &str = names::ANNOTATION_PROTECTIONS;
+
+    #[test]
+    fn f53_a_node_is_protected_with_a_record_that_it_was_us() {
+        let written = body(&annotated(&Value::Null), &protected(&[CA, KARPENTER])).unwrap();
+        let both = format!("{CA}=true,{KARPENTER}=true");
+        assert_eq!(
+            written["metadata"]["annotations"],
+            json!({CA: "true", KARPENTER: "true", RECORD: both})
+        );
+    }
+
+    #[test]
+    fn f112_what_protects_a_node_is_taken_away_with_its_record() {
+        let ours = annotated(&json!({CA: "true", RECORD: format!("{CA}=true")}));
+        let written = body(&ours, &Marks::default()).unwrap();
+        assert_eq!(
+            written["metadata"]["annotations"],
+            json!({CA: null, RECORD: null})
+        );
+    }
+
+    #[test]
+    fn f53_a_humans_protection_is_neither_recorded_nor_taken_away() {
+        for value in ["true", "false"] {
+            let theirs = annotated(&json!({CA: value}));
+            assert_eq!(body(&theirs, &protected(&[CA])), None, "{value}");
+            assert_eq!(body(&theirs, &Marks::default()), None, "{value}");
+        }
+        // Changed since: it is theirs now, and only our record goes.
+        let changed = annotated(&json!({CA: "false", RECORD: format!("{CA}=true")}));
+        let written = body(&changed, &Marks::default()).unwrap();
+        assert_eq!(written["metadata"]["annotations"], json!({RECORD: null}));
+    }
+
+    #[test]
+    fn f53_a_protection_that_somebody_else_applies_as_well_stays() {
+        let mut ours = annotated(&json!({CA: "true", RECORD: format!("{CA}=true")}));
+        let owner = |manager: &str| {
+            json!({"manager": manager, "operation": "Apply", "apiVersion": "v1",
+                "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{CA}"): {}}}}})
+        };
+        let owners = json!([owner("slipway-operator"), owner("kubectl")]);
+        ours.metadata.managed_fields = serde_json::from_value(owners).unwrap();
+        let written = body(&ours, &Marks::default()).unwrap();
+        assert_eq!(written["metadata"]["annotations"], json!({RECORD: null}));
+        let owners = json!([owner("slipway-operator")]);
+        ours.metadata.managed_fields = serde_json::from_value(owners).unwrap();
+        let written = body(&ours, &Marks::default()).unwrap();
+        assert_eq!(
+            written["metadata"]["annotations"],
+            json!({CA: null, RECORD: null})
+        );
     }
 
     #[test]

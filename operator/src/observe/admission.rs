@@ -1,20 +1,22 @@
 //! Whether the admission policies that bound our identities are in force (faults.md F80).
 //!
-//! Without them an agent's token could write any Node, and a person could hand out grants: no new
-//! reboot is granted then, and the gap says which policy is missing.
+//! Without them an agent's token could write any Node, and a person could hand out grants. They are
+//! read ([`look`]) and made to refuse ([`probe`]): at start, after each gain of leadership, before
+//! each grant, and every ten minutes. Until all of that is proved, and from the moment on at which
+//! it is not, nothing is granted, and the gap says which policy is missing and how that is known.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod look;
+mod probe;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::admissionregistration::v1::{
-    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-};
-use kube::{Api, Client};
+use kube::Client;
 use slipway_client::call::CallError;
+use slipway_client::clock;
 use slipway_planner::Gap;
 use tokio::sync::Notify;
 
-use super::read;
 use super::trouble::Trouble;
 
 /// The policies of the chart, each bound under its own name; a test compares them with the chart.
@@ -36,22 +38,61 @@ const PERIOD: Duration = Duration::from_mins(10);
 const PERIOD_MISSING: Duration = Duration::from_secs(1);
 /// See [`PERIOD_MISSING`].
 const PERIOD_MISSING_MAX: Duration = Duration::from_secs(30);
+/// How old a proof may be that a grant rests on: several grants of one pass share it.
+const FRESH: Duration = Duration::from_secs(2);
 
-/// What is known: `None` before the first complete look.
+/// How often is tried what meets a conflict.
+const TRIES: usize = 3;
+
+/// A policy that is not in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    policy: String,
+    why: String,
+}
+
+impl Missing {
+    fn new(policy: &str, why: &str) -> Self {
+        Self {
+            policy: policy.to_owned(),
+            why: why.to_owned(),
+        }
+    }
+}
+
+/// What is known.
+#[derive(Debug, Default)]
+struct Known {
+    /// `None` before the first complete look, and after a gain of leadership.
+    missing: Option<Vec<Missing>>,
+    /// Why the last look was not complete.
+    trouble: Option<Trouble>,
+    /// When the look began that `missing` is from.
+    looked_at: Duration,
+    /// Looks that began earlier count for nothing.
+    not_before: Duration,
+}
+
+/// The state of the policies, shared by the looks, the passes, the grants and /readyz.
 #[derive(Debug)]
 pub(crate) struct Admission {
     required: bool,
-    missing: Mutex<Option<Vec<String>>>,
-    trouble: Mutex<Option<Trouble>>,
+    known: Mutex<Known>,
+    /// Rings when it is to be looked at now.
+    again: Notify,
 }
 
 impl Admission {
     pub(crate) fn new(required: bool) -> Arc<Self> {
         Arc::new(Self {
             required,
-            missing: Mutex::new(None),
-            trouble: Mutex::new(None),
+            known: Mutex::default(),
+            again: Notify::new(),
         })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The gaps that this leaves.
@@ -59,43 +100,33 @@ impl Admission {
         if !self.required {
             return Vec::new();
         }
-        match self
-            .missing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-        {
-            None => vec![Gap::Unsynced {
-                kind: "admission policies".to_owned(),
+        let known = self.known();
+        match &known.missing {
+            None => vec![Gap::AdmissionUnknown {
+                why: unknown(&known),
             }],
             Some(missing) => missing
                 .iter()
-                .map(|policy| Gap::AdmissionMissing {
-                    policy: policy.clone(),
+                .map(|one| Gap::AdmissionMissing {
+                    policy: one.policy.clone(),
+                    why: one.why.clone(),
                 })
                 .collect(),
         }
     }
 
-    /// What is pending before the first complete look, if something is.
+    /// What is pending for /readyz, if something is.
     pub(crate) fn pending(&self) -> Option<String> {
-        let known = self
-            .missing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some();
-        if known || !self.required {
-            return None;
-        }
-        let trouble = self
-            .trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        Some(trouble.map_or_else(
-            || "admission policies: not looked at yet".to_owned(),
-            |trouble| format!("admission policies: {trouble}"),
-        ))
+        let gaps: Vec<String> = self.gaps().iter().map(Gap::to_string).collect();
+        (!gaps.is_empty()).then(|| format!("admission policies: {}", gaps.join("; ")))
+    }
+
+    /// Forgets what is known and has it looked at anew: what another leader's time proved is its own.
+    pub(crate) fn forget(&self) {
+        let mut known = self.known();
+        known.missing = None;
+        known.not_before = clock::boottime();
+        self.again.notify_one();
     }
 
     /// Looks again and again, for ever.
@@ -105,146 +136,151 @@ impl Admission {
         }
         let mut retry = PERIOD_MISSING;
         loop {
-            let complete = match look(&client).await {
-                Ok(missing) => {
-                    let complete = missing.is_empty();
-                    self.note(missing, &wake);
-                    complete
-                }
-                Err(error) => {
-                    self.failed(Trouble::of_call(&error));
-                    false
-                }
-            };
-            if complete {
+            let proved = self.prove(&client).await;
+            wake.notify_one();
+            let pause = if proved {
                 retry = PERIOD_MISSING;
-                tokio::time::sleep(PERIOD).await;
+                PERIOD
             } else {
-                tokio::time::sleep(retry).await;
+                let pause = retry;
                 retry = (retry * 2).min(PERIOD_MISSING_MAX);
+                pause
+            };
+            tokio::select! {
+                biased;
+                () = self.again.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// True when everything is proved now, or was a moment ago. A grant rests on this.
+    pub(crate) async fn holds(&self, client: &Client) -> bool {
+        if !self.required {
+            return true;
+        }
+        let fresh = |known: &Known| {
+            let age = clock::boottime().saturating_sub(known.looked_at);
+            known.missing.as_ref().is_some_and(Vec::is_empty) && age < FRESH
+        };
+        if fresh(&self.known()) {
+            return true;
+        }
+        let proved = self.prove(client).await;
+        if !proved {
+            self.again.notify_one();
+        }
+        proved
+    }
+
+    /// One look; true when everything is proved.
+    async fn prove(&self, client: &Client) -> bool {
+        let began = clock::boottime();
+        match prove(client).await {
+            Ok(missing) => self.note(missing, began),
+            Err(error) => {
+                self.failed(Trouble::of_call(&error));
+                false
             }
         }
     }
 
     /// What was known stays: an API server that is away proves nothing. Told on change only.
     fn failed(&self, trouble: Trouble) {
-        let mut noted = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.as_ref().map(|noted| noted.kind) != Some(trouble.kind) {
+        let mut known = self.known();
+        if known.trouble.as_ref().map(|noted| noted.kind) != Some(trouble.kind) {
             tracing::warn!(%trouble, "cannot look at the admission policies");
         }
-        *noted = Some(trouble);
+        known.trouble = Some(trouble);
     }
 
-    fn note(&self, missing: Vec<String>, wake: &Notify) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let mut known = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref() == Some(&missing) {
-            return;
+    fn note(&self, missing: Vec<Missing>, began: Duration) -> bool {
+        let mut known = self.known();
+        known.trouble = None;
+        if began < known.not_before {
+            return false;
         }
-        if missing.is_empty() {
-            tracing::info!("the admission policies are in force");
-        } else {
-            tracing::error!(
-                ?missing,
-                "admission policies are not in force; nothing is granted"
-            );
+        let proved = missing.is_empty();
+        if known.missing.as_ref() != Some(&missing) {
+            if proved {
+                tracing::info!("the admission policies are in force");
+            } else {
+                tracing::error!(
+                    ?missing,
+                    "admission policies are not in force; nothing is granted"
+                );
+            }
+            known.missing = Some(missing);
         }
-        *known = Some(missing);
-        wake.notify_one();
+        known.looked_at = began;
+        proved
     }
 }
 
-async fn look(client: &Client) -> Result<Vec<String>, CallError> {
-    let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
-    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
-    let mut missing = Vec::new();
-    for name in POLICIES {
-        let policy = read::get(&policies, name, "read an admission policy").await?;
-        let binding = read::get(&bindings, name, "read an admission policy's binding").await?;
-        if !is_in_force(policy.as_ref(), binding.as_ref()) {
-            missing.push((*name).to_owned());
+fn unknown(known: &Known) -> String {
+    known
+        .trouble
+        .as_ref()
+        .map_or_else(|| "not looked at yet".to_owned(), ToString::to_string)
+}
+
+async fn prove(client: &Client) -> Result<Vec<Missing>, CallError> {
+    let mut missing = look::look(client).await?;
+    let mut found = probe::probe(client).await;
+    // What was tried rested on an object that has changed since: no answer, and soon there is one.
+    for _ in 1..TRIES {
+        if !found.as_ref().is_err_and(CallError::is_conflict) {
+            break;
+        }
+        found = probe::probe(client).await;
+    }
+    for found in found? {
+        // What is known by reading says more.
+        if !missing.iter().any(|other| other.policy == found.policy) {
+            missing.push(found);
         }
     }
     Ok(missing)
 }
 
-/// A policy bounds only what it is bound to, where it denies, and when a fault of its own denies too.
-fn is_in_force(
-    policy: Option<&ValidatingAdmissionPolicy>,
-    binding: Option<&ValidatingAdmissionPolicyBinding>,
-) -> bool {
-    let (Some(policy), Some(binding)) = (policy, binding) else {
-        return false;
-    };
-    let closed = policy.spec.as_ref().is_some_and(|spec| {
-        spec.failure_policy
-            .as_deref()
-            .is_none_or(|on_failure| on_failure == "Fail")
-            && spec
-                .validations
-                .as_ref()
-                .is_some_and(|validations| !validations.is_empty())
-    });
-    let denies = binding.spec.as_ref().is_some_and(|spec| {
-        spec.policy_name == policy.metadata.name
-            && spec
-                .validation_actions
-                .iter()
-                .flatten()
-                .any(|action| action == "Deny")
-    });
-    closed && denies
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
-    fn policy(on_failure: &str) -> ValidatingAdmissionPolicy {
-        serde_json::from_value(json!({
-            "metadata": {"name": "p"},
-            "spec": {"failurePolicy": on_failure, "validations": [{"expression": "true"}]},
-        }))
-        .unwrap()
-    }
-
-    fn binding(of: &str, action: &str) -> ValidatingAdmissionPolicyBinding {
-        serde_json::from_value(json!({
-            "metadata": {"name": "p"},
-            "spec": {"policyName": of, "validationActions": [action]},
-        }))
-        .unwrap()
+    fn missing() -> Vec<Missing> {
+        vec![Missing::new("p", "nothing binds it")]
     }
 
     #[test]
-    fn f80_a_policy_that_does_not_deny_is_not_in_force() {
-        let (good, bound) = (policy("Fail"), binding("p", "Deny"));
-        assert!(is_in_force(Some(&good), Some(&bound)));
-        assert!(!is_in_force(None, Some(&bound)));
-        assert!(!is_in_force(Some(&good), None));
-        assert!(!is_in_force(Some(&policy("Ignore")), Some(&bound)));
-        assert!(!is_in_force(Some(&good), Some(&binding("p", "Audit"))));
-        assert!(!is_in_force(Some(&good), Some(&binding("q", "Deny"))));
-    }
-
-    #[test]
-    fn before_the_first_look_and_while_one_is_missing_there_is_a_gap() {
+    fn f80_before_the_first_look_and_while_one_is_missing_there_is_a_gap() {
         let admission = Admission::new(true);
-        assert!(matches!(
-            admission.gaps().as_slice(),
-            [Gap::Unsynced { .. }]
-        ));
-        admission.note(vec!["p".into()], &Notify::new());
-        assert_eq!(
-            admission.gaps(),
-            [Gap::AdmissionMissing { policy: "p".into() }]
-        );
-        admission.note(Vec::new(), &Notify::new());
+        let unknown = admission.gaps();
+        assert!(matches!(unknown.as_slice(), [Gap::AdmissionUnknown { .. }]));
+        assert!(admission.pending().unwrap().contains("not looked at yet"));
+        assert!(!admission.note(missing(), Duration::ZERO));
+        let (policy, why) = ("p".to_owned(), "nothing binds it".to_owned());
+        assert_eq!(admission.gaps(), [Gap::AdmissionMissing { policy, why }]);
+        assert!(admission.pending().unwrap().contains("nothing binds it"));
+        assert!(admission.note(Vec::new(), Duration::ZERO));
         assert_eq!(admission.gaps(), []);
         assert_eq!(admission.pending(), None);
         assert_eq!(Admission::new(false).gaps(), []);
         assert_eq!(Admission::new(false).pending(), None);
+    }
+
+    #[test]
+    fn f80_what_was_proved_before_leadership_was_gained_counts_for_nothing() {
+        let admission = Admission::new(true);
+        let before = clock::boottime();
+        assert!(admission.note(Vec::new(), before));
+        admission.forget();
+        let known = |admission: &Admission| admission.known().missing.clone();
+        assert_eq!(known(&admission), None);
+        // A look that was under way at that moment.
+        assert!(!admission.note(Vec::new(), before));
+        assert_eq!(known(&admission), None);
+        assert!(admission.note(Vec::new(), clock::boottime()));
+        assert_eq!(admission.gaps(), []);
     }
 
     #[test]

@@ -49,6 +49,8 @@ impl Same for NodeView {
             booted,
             cordon,
             marks,
+            protections,
+            signs,
             deleting,
         } = self;
         (name, uid, labels, boot_id) == (&other.name, &other.uid, &other.labels, &other.boot_id)
@@ -56,6 +58,7 @@ impl Same for NodeView {
                 == (&other.unschedulable, &other.ready, &other.deleting)
             && (ready_since, need, booted) == (&other.ready_since, &other.need, &other.booted)
             && (cordon, marks) == (&other.cordon, &other.marks)
+            && (protections, signs) == (&other.protections, &other.signs)
     }
 }
 

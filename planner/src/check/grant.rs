@@ -50,6 +50,7 @@ pub(super) fn grant(fleet: &Fleet<'_>, request: &GrantRequest, now: Timestamp) -
     {
         Some(policy) => {
             found.extend(policy_allows(snapshot, policy, request, now));
+            found.extend(nobody_takes_it(snapshot, policy, request));
             found.extend(breaker_allows(snapshot, policy, request, now));
             found.extend(blockers_agree(fleet, policy, name, now));
         }
@@ -119,6 +120,26 @@ fn node_fits(snapshot: &Snapshot, request: &GrantRequest, now: Timestamp) -> Vec
         ));
     }
     found
+}
+
+/// Nobody else removes, replaces or repairs the node, by the names of their taints.
+fn nobody_takes_it(
+    snapshot: &Snapshot,
+    policy: &PolicyView,
+    request: &GrantRequest,
+) -> Option<Violation> {
+    let node = snapshot.nodes.get(&request.node)?;
+    let cooperate = &policy.spec.cooperate;
+    let ignored = |taint: &str| {
+        (taint.contains("ClusterAutoscaler") && !cooperate.cluster_autoscaler)
+            || (taint.starts_with("karpenter.sh/") && !cooperate.karpenter)
+            || (taint.starts_with("medik8s.io/") && !cooperate.medik8s)
+    };
+    let taint = node.signs.iter().find(|sign| !ignored(sign.taint))?.taint;
+    Some(violation(
+        "F53",
+        format!("{} would be granted with the taint {taint}", request.node),
+    ))
 }
 
 /// Counts the nodes that failed lately, the slow way round.

@@ -6,7 +6,7 @@ use slipway_api::policy::Mode;
 use super::{Violation, violation};
 use crate::govern::candidates;
 use crate::marks::Marks;
-use crate::snapshot::{Gap, Snapshot};
+use crate::snapshot::{Gap, NodeView, Snapshot};
 
 /// What is wrong with marking a node so.
 pub(super) fn mark(snapshot: &Snapshot, name: &str, uid: &str, marks: &Marks) -> Vec<Violation> {
@@ -37,6 +37,7 @@ pub(super) fn mark(snapshot: &Snapshot, name: &str, uid: &str, marks: &Marks) ->
         [policy] => Some(&policy.spec),
         [] | [_, _, ..] => None,
     };
+    found.extend(protections(snapshot, node, marks));
     let lease = snapshot.leases.get(name);
     let phase = lease.map(slipway_api::RebootLease::phase);
     let going = [
@@ -65,6 +66,28 @@ pub(super) fn mark(snapshot: &Snapshot, name: &str, uid: &str, marks: &Marks) ->
         if !(kept || during || (after && proved)) {
             found.push(broken(format!("{name}: nothing asks for label {key}")));
         }
+    }
+    found
+}
+
+/// Others are kept only from a node that is being rebooted, and what they wrote is left alone.
+fn protections(snapshot: &Snapshot, node: &NodeView, marks: &Marks) -> Vec<Violation> {
+    let name = &node.name;
+    let theirs = |key: &&String| {
+        node.protections.contains_key(*key) && !node.marks.protections.contains(*key)
+    };
+    let mut found: Vec<Violation> = { marks.protections.iter() }
+        .filter(theirs)
+        .map(|key| violation("P3", format!("{name}: annotation {key} is somebody else's")))
+        .collect();
+    let phase = snapshot
+        .leases
+        .get(name)
+        .map(slipway_api::RebootLease::phase);
+    let granted = phase.is_some_and(|phase| phase == Phase::Granted || phase.is_accepted());
+    if !marks.protections.is_empty() && !granted {
+        let message = format!("{name} would be kept from others and is not being rebooted");
+        found.push(violation("P3", message));
     }
     found
 }

@@ -3,9 +3,11 @@
 use slipway_api::lease::WaitingFor;
 
 use super::Reason;
+use crate::snapshot::Gap;
 
 impl Reason {
     /// The word in status, events and metric labels.
+    #[expect(clippy::too_many_lines, reason = "a word for each reason")]
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NotRequired => "NotRequired",
@@ -46,10 +48,12 @@ impl Reason {
             Self::LedgerFull => "LedgerFull",
             Self::LedgerRebuilt { .. } => "LedgerRebuilt",
             Self::LedgerMissing => "LedgerMissing",
+            Self::AdmissionNotProved { .. } => "AdmissionNotProved",
             Self::NotObserved { .. } => "NotObserved",
             Self::AgentNotReady => "AgentNotReady",
             Self::NodeNotReady => "NodeNotReady",
             Self::NodeDeleting => "NodeDeleting",
+            Self::NodeDisrupted { .. } => "NodeDisrupted",
             Self::LeaseOfFormerNode => "LeaseOfFormerNode",
             Self::BackingOff { .. } => "BackingOff",
             Self::Undrainable { .. } => "Undrainable",
@@ -98,6 +102,9 @@ impl Reason {
             | Self::CanarySoaks { policy, .. }
             | Self::BreakerOpen { policy, .. }
             | Self::NotApproved { policy }
+            | Self::AdmissionNotProved {
+                gap: Gap::AdmissionMissing { policy, .. },
+            }
             | Self::BudgetUsed { policy, .. } => policy.clone(),
             Self::PolicyConflict { policies } => policies.join(","),
             Self::Blocked { blocker, .. } | Self::BlockerFailed { blocker, .. } => blocker.clone(),
@@ -113,6 +120,7 @@ impl Reason {
             }
             Self::PodsNotReady { owner, .. } => owner.clone(),
             Self::VerifyQuery { .. } => "spec.verify.promql".to_owned(),
+            Self::NodeDisrupted { taint, .. } => (*taint).to_owned(),
             _ => String::new(),
         }
     }

@@ -216,9 +216,6 @@ fn any_gap_stops_grants_and_is_named() {
             object: "RebootLease x".into(),
         },
         Gap::ClockSkew { seconds: 90 },
-        Gap::AdmissionMissing {
-            policy: "slipway-agent-node".into(),
-        },
     ] {
         let mut world = World::new()
             .policy("p", EVERYTHING)
@@ -229,6 +226,35 @@ fn any_gap_stops_grants_and_is_named() {
         let plan = world.pass();
         assert_eq!(code(&plan, "a"), "NotObserved", "{gap:?}");
         assert!(grants(&plan).is_empty(), "{gap:?}");
+    }
+}
+
+#[test]
+fn f80_nothing_is_granted_while_the_admission_policies_are_not_proved() {
+    for gap in [
+        Gap::AdmissionMissing {
+            policy: "slipway-agent-node".into(),
+            why: "there is no such policy".into(),
+        },
+        Gap::AdmissionUnknown {
+            why: "not looked at yet".into(),
+        },
+    ] {
+        let mut world = World::new()
+            .policy("p", EVERYTHING)
+            .nodes(&["a"])
+            .need(&["a"]);
+        world.pass();
+        world.snapshot.gaps.push(gap.clone());
+        let plan = world.pass();
+        assert_eq!(code(&plan, "a"), "AdmissionNotProved", "{gap:?}");
+        assert!(grants(&plan).is_empty(), "{gap:?}");
+        let degraded = &plan.policies["p"].admission;
+        assert_eq!(degraded.as_ref(), Some(&gap.to_string()));
+        world.snapshot.gaps.clear();
+        let plan = world.pass();
+        assert_eq!(grants(&plan), ["a"], "{gap:?}");
+        assert_eq!(plan.policies["p"].admission, None);
     }
 }
 

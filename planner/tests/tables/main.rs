@@ -13,6 +13,7 @@
 mod blockers;
 mod budget;
 mod calling_off;
+mod cooperate;
 mod endings;
 mod excess;
 mod failure;

@@ -136,7 +136,15 @@ impl World {
             Action::DemandAnswer { slot } => self.demand_answer(slot),
             Action::MarkNode { node, marks, .. } => {
                 let view = self.node_mut(node);
-                let ours = std::mem::replace(&mut view.marks, marks.clone()).labels;
+                let before = std::mem::replace(&mut view.marks, marks.clone());
+                for key in before.protections.difference(&marks.protections) {
+                    view.protections
+                        .retain(|other, value| other != key || value != "true");
+                }
+                let added = marks.protections.iter().cloned();
+                view.protections
+                    .extend(added.map(|key| (key, "true".to_owned())));
+                let ours = before.labels;
                 view.labels
                     .retain(|key, value| ours.get(key) != Some(value));
                 view.labels.extend(marks.labels.clone());

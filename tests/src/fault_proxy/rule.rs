@@ -83,7 +83,10 @@ impl Rule {
 
     fn matches(&self, method: &Method, path: &str, body: &[u8]) -> bool {
         let plain = path.split('?').next().unwrap_or(path);
+        // Writes that admission must refuse are no step of a reboot.
+        let dry_run = path.contains("dryRun=All");
         self.left > 0
+            && !dry_run
             && self.method == *method
             && self.path.iter().all(|part| path.contains(part.as_str()))
             && plain.ends_with(&self.ending)
@@ -143,6 +146,11 @@ mod tests {
         assert!(!meet(Method::PATCH, "/nodes/n2/status", "Rebooting"));
         assert!(!meet(Method::PATCH, "/nodes/n1?a=/status", "Rebooting"));
         assert!(!meet(Method::PATCH, "/nodes/n1/status", "Draining"));
+        assert!(!meet(
+            Method::PATCH,
+            "/nodes/n1/status?dryRun=All",
+            "Rebooting"
+        ));
         assert!(meet(Method::PATCH, "/nodes/n1/status?a=b", "Rebooting"));
         assert!(meet(Method::PATCH, "/nodes/n1/status", "Rebooting"));
         assert!(!meet(Method::PATCH, "/nodes/n1/status", "Rebooting"));

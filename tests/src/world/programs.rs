@@ -85,6 +85,7 @@ impl Simulation {
             &directory,
             "--sentinel",
             &sentinel,
+            "--require-admission-policies=false",
         ];
         let Ok(cli) = Cli::try_parse_from(arguments) else {
             return self.break_off("the agent's flags are not accepted");

@@ -150,6 +150,15 @@ impl Cell {
         self
     }
 
+    /// What has to become of it, in a word.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.answer {
+            Answer::Allowed => "allowed",
+            Answer::DeniedBy(..) => "denied by admission",
+            Answer::Refused(_) => "refused by others",
+        }
+    }
+
     /// The policy that has to refuse this, if one has to.
     pub(crate) fn policy(&self) -> Option<&'static str> {
         match self.answer {

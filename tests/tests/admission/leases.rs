@@ -207,6 +207,11 @@ pub(crate) fn by_others() -> Vec<Cell> {
         Cell::new(Who::Operator, note(), Answer::Allowed),
         Cell::new(
             Who::Operator,
+            status("draining", json!({ "journalFence": 9 })),
+            Answer::DeniedBy(BY_OTHERS, "status.journalFence is the agent's"),
+        ),
+        Cell::new(
+            Who::Operator,
             status("pending", json!({ "phase": "Granted", "fence": FENCE })),
             Answer::Refused("status.fence changes only when a grant is accepted"),
         ),
@@ -298,12 +303,26 @@ pub(crate) fn deletions() -> Vec<Cell> {
 pub(crate) fn ledger() -> Vec<Cell> {
     let body = json!({ "status": { "slots": [] } });
     let free = || Act::merge(LEDGERS, "cluster", body.clone()).of("status");
+    // The world's ledger holds two slots.
+    let held = |more: usize| {
+        let slots: Vec<Value> = (0..2 + more)
+            .map(|number| {
+                json!({ "node": format!("x{number}"), "nodeUID": "u", "leaseUID": "l",
+                    "policyUID": "p", "fence": FENCE })
+            })
+            .collect();
+        Act::merge(LEDGERS, "cluster", json!({ "status": { "slots": slots } })).of("status")
+    };
+    let one = Answer::DeniedBy(LEDGER, "one slot of the ledger at a time");
     let paused = json!({ "spec": { "paused": true } });
     let pause = || Act::merge(LEDGERS, "cluster", paused.clone());
     let only = Answer::DeniedBy(LEDGER, "only Slipway's operator writes the status");
     let delete = Answer::DeniedBy(LEDGER, "nodes are being rebooted");
     vec![
         Cell::new(Who::Operator, free(), Answer::Allowed),
+        Cell::new(Who::Operator, held(1), Answer::Allowed),
+        Cell::new(Who::Operator, held(2), one),
+        Cell::new(Who::Admin, held(2), Answer::Allowed),
         Cell::new(Who::Editor, free(), only),
         Cell::new(Who::Admin, free(), Answer::Allowed),
         Cell::new(Who::Editor, pause(), Answer::Allowed),

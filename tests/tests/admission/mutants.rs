@@ -35,7 +35,7 @@ fn of_policy(cells: &[Cell], policy: &str) -> Vec<Cell> {
     cells.iter().filter(refused).cloned().collect()
 }
 
-/// Takes each policy out of force in turn.
+/// Takes the policies out of force, and puts them back: each misses a cell of its own.
 pub(crate) async fn every_policy_is_needed(world: &World, cells: &[Cell]) -> Result<()> {
     let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(world.admin.clone());
     let ours = bindings
@@ -43,18 +43,24 @@ pub(crate) async fn every_policy_is_needed(world: &World, cells: &[Cell]) -> Res
         .await?
         .items;
     ensure!(!ours.is_empty(), "there is no policy");
-    for binding in ours {
+    for binding in &ours {
+        bindings
+            .delete(&binding.name_any(), &DeleteParams::default())
+            .await?;
+    }
+    let mut missed = Vec::new();
+    for binding in &ours {
         let name = binding.name_any();
-        bindings.delete(&name, &DeleteParams::default()).await?;
-        world
-            .wait_wrong(&of_policy(cells, &name))
-            .await
-            .with_context(|| format!("nothing changes without {name}"))?;
-        let document = chart::documents(&chart::install_yaml()?)?;
-        let original = chart::find(&document, "ValidatingAdmissionPolicyBinding", &name)?;
+        let wrong = world.wait_wrong(&of_policy(cells, &name)).await;
+        missed.push(wrong.with_context(|| format!("nothing changes without {name}"))?);
+    }
+    let documents = chart::documents(&chart::install_yaml()?)?;
+    for binding in &ours {
+        let kind = "ValidatingAdmissionPolicyBinding";
+        let original = chart::find(&documents, kind, &binding.name_any())?;
         apply_yaml(&world.admin, &original.to_string()).await?;
     }
-    world.wait_right(cells).await
+    world.wait_restored(&missed).await
 }
 
 async fn write_spec(
@@ -79,11 +85,6 @@ pub(crate) async fn every_validation_is_needed(world: &World, cells: &[Cell]) ->
         .into_iter()
         .map(|policy| (policy.name_any(), policy))
         .collect();
-    let refused: Vec<Cell> = cells
-        .iter()
-        .filter(|cell| cell.policy().is_some())
-        .cloned()
-        .collect();
     let mut unneeded = Vec::new();
     for position in 0.. {
         let mut mutants = Vec::new();
@@ -100,12 +101,16 @@ pub(crate) async fn every_validation_is_needed(world: &World, cells: &[Cell]) ->
         if mutants.is_empty() {
             break;
         }
+        let mut missed = Vec::new();
         for name in &mutants {
             if GUARDED_TWICE.contains(&(name.as_str(), position)) {
                 continue;
             }
-            if let Err(error) = world.wait_wrong(&of_policy(cells, name)).await {
-                unneeded.push(format!("validation {position} of {name}: {error:#}"));
+            match world.wait_wrong(&of_policy(cells, name)).await {
+                Ok(cell) => missed.push(cell),
+                Err(error) => {
+                    unneeded.push(format!("validation {position} of {name}: {error:#}"));
+                }
             }
         }
         for name in mutants {
@@ -113,7 +118,7 @@ pub(crate) async fn every_validation_is_needed(world: &World, cells: &[Cell]) ->
             write_spec(&policies, name, original.context("no spec")?).await?;
         }
         // Else a miss of this round would count for the next one.
-        world.wait_restored(&refused).await?;
+        world.wait_restored(&missed).await?;
     }
     if !unneeded.is_empty() {
         bail!("nothing changes without:\n{}", unneeded.join("\n"));

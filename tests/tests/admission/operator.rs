@@ -3,6 +3,7 @@
 //! somebody else.
 
 use serde_json::{Value, json};
+use slipway_api::names;
 
 use super::cells::{Act, Answer, Cell, NODES, Who};
 use super::world::agent;
@@ -15,6 +16,52 @@ fn marks(labels: &Value, record: &Value) -> Value {
     json!({ "metadata": { "labels": labels, "annotations": { "slipway.dev/labels": record } } })
 }
 
+/// Annotations of others that keep autoscalers away. Every node here has Karpenter's from the
+/// operator; `n2` has the Cluster Autoscaler's from a person.
+pub(crate) fn protections() -> Vec<Cell> {
+    const CA: &str = names::ANNOTATION_SCALE_DOWN_DISABLED;
+    const KARPENTER: &str = names::ANNOTATION_DO_NOT_DISRUPT;
+    const RECORD: &str = names::ANNOTATION_PROTECTIONS;
+    let both = format!("{CA}=true,{KARPENTER}=true");
+    let cell = |node: &str, key: &str, value: Value, record: Value, answer| {
+        let annotations = json!({ key: value, RECORD: record });
+        let body = json!({ "metadata": { "annotations": annotations } });
+        Cell::new(Who::Operator, Act::merge(NODES, node, body), answer)
+    };
+    let denied = |words| Answer::DeniedBy(POLICY, words);
+    let only = || denied("only as true, where there is none, and records it");
+    let ours = || json!(format!("{KARPENTER}=true"));
+    let written = || denied("may take away an annotation of others only where it has written it");
+    let claims = || denied("may not record an annotation as its own that was there before");
+    vec![
+        cell("n1", CA, json!("true"), json!(both), Answer::Allowed),
+        cell("n1", KARPENTER, Value::Null, Value::Null, Answer::Allowed),
+        cell("n1", CA, json!("true"), ours(), only()),
+        cell(
+            "n1",
+            CA,
+            json!("false"),
+            json!(format!("{CA}=false")),
+            only(),
+        ),
+        cell("n1", KARPENTER, json!("false"), ours(), only()),
+        cell("n2", CA, json!("false"), json!(both), only()),
+        cell("n2", CA, Value::Null, ours(), written()),
+        cell("n2", CA, Value::Null, json!(both), written()),
+        cell("n2", CA, json!("true"), json!(both), claims()),
+        // An agent has no part in it.
+        Cell::new(
+            agent("n1"),
+            Act::merge(
+                NODES,
+                "n1",
+                json!({ "metadata": { "annotations": { CA: "true" } } }),
+            ),
+            Answer::DeniedBy("slipway-agent-node", "annotations under slipway.dev/ only"),
+        ),
+    ]
+}
+
 #[expect(clippy::too_many_lines, reason = "a table of cells")]
 pub(crate) fn nodes() -> Vec<Cell> {
     let cell = |body: &Value, answer| {
@@ -24,7 +71,7 @@ pub(crate) fn nodes() -> Vec<Cell> {
     let allowed = |body: Value| cell(&body, Answer::Allowed);
     let denied = |body: Value, words| cell(&body, Answer::DeniedBy(POLICY, words));
     let by_agent = |body: Value| {
-        let words = "not the operator's record of labels";
+        let words = "not the operator's records of what it wrote";
         let answer = Answer::DeniedBy("slipway-agent-node", words);
         Cell::new(agent("n1"), Act::merge(NODES, "n1", body), answer)
     };
@@ -116,6 +163,8 @@ pub(crate) fn nodes() -> Vec<Cell> {
         // An agent must not hand somebody's label to the operator, which would take it away.
         by_agent(annotation("slipway.dev/labels", json!("pool=a"))),
         by_agent(annotation("slipway.dev/labels", Value::Null)),
+        by_agent(annotation(names::ANNOTATION_PROTECTIONS, json!("x=true"))),
+        by_agent(annotation(names::ANNOTATION_PROTECTIONS, Value::Null)),
         Cell::new(
             Who::Operator,
             Act::delete(NODES, "n1"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
@@ -12,7 +13,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use slipway_api::{Phase, RebootLease, RebootLedger};
+use slipway_api::{Phase, RebootLease, RebootLedger, names};
 use slipway_lab::chart;
 use slipway_lab::control_plane::apply::apply_yaml;
 use slipway_lab::control_plane::{ControlPlane, ControlPlaneOptions};
@@ -20,6 +21,11 @@ use slipway_lab::wait::wait_until;
 
 use super::cells::{Cell, Who};
 
+/// The annotation of others that every node has from the operator, and the record of it.
+const KARPENTER: &str = names::ANNOTATION_DO_NOT_DISRUPT;
+const RECORD: &str = names::ANNOTATION_PROTECTIONS;
+/// Cells that are asked at once.
+const AT_ONCE: usize = 8;
 /// The fence of every grant in this world.
 pub(crate) const FENCE: i64 = 5;
 /// How long a policy may take until it is in force.
@@ -125,10 +131,19 @@ impl World {
 
     async fn make_node(&mut self, name: &str) -> Result<String> {
         let nodes: Api<Node> = Api::all(self.admin.clone());
-        let node = serde_json::from_value(json!({ "metadata": {
+        let mut node = json!({ "metadata": {
             "name": name, "labels": { "pool": "a", "state": "rebooting" },
-            "annotations": { "example.com/kept": "1", "slipway.dev/labels": "state=rebooting" },
-        }}))?;
+            "annotations": {
+                "example.com/kept": "1", "slipway.dev/labels": "state=rebooting",
+                KARPENTER: "true",
+                RECORD: format!("{KARPENTER}=true"),
+            },
+        }});
+        if name == "n2" {
+            let annotations = &mut node["metadata"]["annotations"];
+            annotations[names::ANNOTATION_SCALE_DOWN_DISABLED] = json!("true");
+        }
+        let node = serde_json::from_value(node)?;
         let node = nodes.create(&PostParams::default(), &node).await?;
         let status = json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
         nodes
@@ -268,11 +283,12 @@ impl World {
 
     /// What is wrong with the answers to these cells.
     pub(crate) async fn ask_all(&self, cells: &[Cell]) -> Result<Vec<String>> {
-        let mut wrong = Vec::new();
-        for cell in cells {
-            wrong.extend(self.ask(cell).await?);
-        }
-        Ok(wrong)
+        let asked = cells.iter().map(|cell| self.ask(cell));
+        let answers: Vec<Option<String>> = futures::stream::iter(asked)
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(answers.into_iter().flatten().collect())
     }
 
     /// Waits until every cell is answered as it has to be: policies take effect after a moment.
@@ -285,21 +301,29 @@ impl World {
         .await
     }
 
-    /// Waits until a cell is answered otherwise than it has to be.
-    pub(crate) async fn wait_wrong(&self, cells: &[Cell]) -> Result<()> {
+    /// Waits until a cell is answered otherwise than it has to be, and returns that cell.
+    pub(crate) async fn wait_wrong(&self, cells: &[Cell]) -> Result<Cell> {
         wait_until("a cell to be answered otherwise", IN_FORCE, || async {
-            Ok(self.first_wrong(cells).await?.map(drop))
+            for cell in cells {
+                if self.ask(cell).await?.is_some() {
+                    return Ok(Some(cell.clone()));
+                }
+            }
+            Ok(None)
         })
         .await
     }
 
-    /// [`World::wait_right`] without the whole list of what is wrong, hence quicker.
+    /// Waits until these cells are answered as they have to be, again. A policy is obeyed as a whole:
+    /// the cell that showed that it was not shows that it is.
     pub(crate) async fn wait_restored(&self, cells: &[Cell]) -> Result<()> {
         wait_until("the policies to be in force again", IN_FORCE, || async {
-            match self.first_wrong(cells).await? {
-                Some(wrong) => bail!("{wrong}"),
-                None => Ok(Some(())),
+            for cell in cells {
+                if let Some(wrong) = self.ask(cell).await? {
+                    bail!("{wrong}");
+                }
             }
+            Ok(Some(()))
         })
         .await
     }
@@ -345,14 +369,5 @@ impl World {
             Ok(left.is_empty().then_some(()))
         })
         .await
-    }
-
-    async fn first_wrong(&self, cells: &[Cell]) -> Result<Option<String>> {
-        for cell in cells {
-            if let Some(wrong) = self.ask(cell).await? {
-                return Ok(Some(wrong));
-            }
-        }
-        Ok(None)
     }
 }

@@ -109,6 +109,8 @@ impl Bench {
             settle: Duration::from_millis(100),
             poll: Duration::from_mins(1),
             kernels: KernelPlaces::default(),
+            // It acts as an admin here, whom no policy bounds.
+            require_admission_policies: false,
         };
         let agent = slipway_node_agent::run(config, Arc::new(Paper(Arc::clone(&stage.reboots))));
         let outcome = tokio::select! {

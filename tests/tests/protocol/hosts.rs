@@ -1,8 +1,13 @@
 //! Hosts that refuse, lie, answer late, or are rebooted by somebody else.
 
-use anyhow::{Result, ensure};
-use slipway_api::Phase;
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, ResourceExt};
+use slipway_api::{Phase, names};
 use slipway_lab::simulated::RebootBehaviour;
+use slipway_lab::wait::wait_until;
 
 use crate::world::{BOUND, POLICY, World, is_cordoned};
 
@@ -151,5 +156,57 @@ async fn f12_a_power_cut_holds_the_slot_until_the_node_is_back() -> Result<()> {
     world.cluster.switch_on(held)?;
     world.assert_rebooted_once(other).await?;
     world.assert_clean(held).await?;
+    world.stop().await
+}
+
+async fn is_ready(pods: &Api<Pod>, name: &str) -> Result<bool> {
+    let status = pods.get(name).await?.status.unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let ready = |kind: &str, status: &str| kind == "Ready" && status == "True";
+    Ok({ conditions.iter() }.any(|condition| ready(&condition.type_, &condition.status)))
+}
+
+#[tokio::test]
+async fn f19_a_second_agent_of_a_node_waits_and_takes_over_when_the_first_one_ends() -> Result<()> {
+    let world = World::start(1).await?;
+    world.apply(POLICY).await?;
+    let client = world.cluster.client();
+    let sets: Api<DaemonSet> = Api::namespaced(client.clone(), names::NAMESPACE);
+    let pods: Api<Pod> = Api::namespaced(client, names::NAMESPACE);
+    let set = sets.get(names::SERVICE_ACCOUNT_AGENT).await?;
+    let template = set.spec.context("no spec")?.template;
+    let mut second = Pod {
+        spec: template.spec,
+        ..Pod::default()
+    };
+    second.metadata.name = Some("second".to_owned());
+    // Not the DaemonSet's own, which would have one of them go.
+    let component = names::COMPONENT_AGENT.to_owned();
+    second.metadata.labels = Some([(names::LABEL_COMPONENT.to_owned(), component)].into());
+    second.spec.as_mut().context("no spec")?.node_name = Some("n1".to_owned());
+    let second = pods.create(&PostParams::default(), &second).await?;
+    let uid = second.uid().context("no UID")?;
+    wait_until("the second agent to wait", BOUND, || async {
+        let said = world.cluster.pod_log(&uid, 50);
+        Ok(said
+            .contains("another agent runs on this host")
+            .then_some(()))
+    })
+    .await?;
+    // The first one goes on alone, as far as it is let.
+    world.hold_in("n1", Phase::Draining).await?;
+    world.cluster.set_sentinel("n1")?;
+    let draining = world.cluster.wait_phase("n1", Phase::Draining, BOUND);
+    draining.await?;
+    ensure!(!is_ready(&pods, "second").await?, "two agents are Ready");
+    // It ends in the middle, and the other one goes on where it was.
+    sets.delete(names::SERVICE_ACCOUNT_AGENT, &DeleteParams::background())
+        .await?;
+    wait_until("the second agent to take over", BOUND, || async {
+        Ok(is_ready(&pods, "second").await?.then_some(()))
+    })
+    .await?;
+    world.release(Phase::Draining).await?;
+    world.assert_rebooted_once("n1").await?;
     world.stop().await
 }
