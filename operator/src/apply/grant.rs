@@ -283,23 +283,24 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_ends_half_an_hour_after_its_delay_and_drain_and_a_day_later_without_a_limit() {
+    fn a_grant_ends_half_an_hour_after_all_that_it_may_wait_for_and_a_day_later_without_a_limit() {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         let mut request = request();
+        // A drain of 30 min, volumes for 2 min, a reboot for 15 min.
         assert_eq!(
             settings(&request, 1, now).not_after.0.to_string(),
-            "2026-11-24T13:00:00Z"
+            "2026-11-24T13:17:00Z"
         );
         request.drain.delay = slipway_api::Duration::from_secs(60);
         assert_eq!(
             settings(&request, 1, now).not_after.0.to_string(),
-            "2026-11-24T13:01:00Z"
+            "2026-11-24T13:18:00Z"
         );
         request.drain.delay = slipway_api::Duration::from_secs(0);
         request.drain.timeout = slipway_api::Duration::from_secs(0);
         assert_eq!(
             settings(&request, 1, now).not_after.0.to_string(),
-            "2026-11-25T12:00:00Z"
+            "2026-11-25T12:17:00Z"
         );
     }
 
