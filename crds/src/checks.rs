@@ -12,12 +12,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub const SENTINEL_FILE: &str = "sentinel-file";
 /// The running kernel against the newest one installed.
 pub const KERNEL: &str = "kernel";
-/// What the package manager says of the processes that run.
-pub const PACKAGES: &str = "packages";
-/// Conditions of the Node that ask for a reboot by being True.
-pub const NODE_CONDITION: &str = "node-condition";
-/// Before the name of a command of the agents' installed configuration.
-pub const COMMAND_PREFIX: &str = "command/";
 /// In `triggers.checks`: every check counts.
 pub const EVERY: &str = "*";
 
@@ -25,7 +19,7 @@ pub const EVERY: &str = "*";
 pub const REASON_MAX_UPTIME: &str = "MaxUptime";
 
 /// Checks that every agent has, where the host has what they look at.
-pub const BUILT_IN: [&str; 4] = [SENTINEL_FILE, KERNEL, PACKAGES, NODE_CONDITION];
+pub const BUILT_IN: [&str; 2] = [SENTINEL_FILE, KERNEL];
 
 /// Most checks that an agent has.
 pub const CHECKS_MAX: usize = 16;
@@ -35,7 +29,7 @@ pub const NAME_MAX: usize = 64;
 pub const DETAIL_MAX: usize = 256;
 
 /// What to write instead of a check that nobody knows.
-pub const UNKNOWN_FIX: &str = "unknown check; write sentinel-file, kernel, packages, node-condition, command/NAME for a command of the agents' configuration, or * for every check";
+pub const UNKNOWN_FIX: &str = "unknown check; write sentinel-file, kernel, or * for every check";
 
 /// What one check says of its host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -66,26 +60,9 @@ pub enum CheckState {
     Unknown,
 }
 
-/// True for a name that `triggers.checks` takes: a built-in check, a command of the agents'
-/// configuration, or every check.
+/// True for a name that `triggers.checks` takes: a check, or every check.
 pub fn is_known(name: &str) -> bool {
-    name == EVERY
-        || BUILT_IN.contains(&name)
-        || name
-            .strip_prefix(COMMAND_PREFIX)
-            .is_some_and(is_command_name)
-}
-
-/// True for the name of a command: words of small letters and digits with one `-` between them, each
-/// beginning with a letter, so that it can be told from the reason of a condition and back.
-pub fn is_command_name(name: &str) -> bool {
-    let word = |word: &str| {
-        word.starts_with(|first: char| first.is_ascii_lowercase())
-            && word
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-    };
-    name.len() <= NAME_MAX - COMMAND_PREFIX.len() && name.split('-').all(word)
+    name == EVERY || BUILT_IN.contains(&name)
 }
 
 /// The reason of a condition for the checks that ask: `SentinelFile`, or `SentinelFile,Kernel`.
@@ -106,10 +83,6 @@ fn word(name: &str) -> String {
     for c in name.chars() {
         match c {
             '-' => upper = true,
-            '/' => {
-                text.push(':');
-                upper = true;
-            }
             c if upper => {
                 text.push(c.to_ascii_uppercase());
                 upper = false;
@@ -124,11 +97,6 @@ fn name(word: &str) -> String {
     let mut text = String::with_capacity(word.len() + 4);
     let mut first = true;
     for c in word.chars() {
-        if c == ':' {
-            text.push('/');
-            first = true;
-            continue;
-        }
         if c.is_ascii_uppercase() && !first {
             text.push('-');
         }
@@ -144,43 +112,21 @@ mod tests {
 
     #[test]
     fn a_reason_names_its_checks_and_they_are_read_back() {
-        let names = [
-            "sentinel-file",
-            "kernel",
-            "command/needs-vpn2",
-            "node-condition",
-        ];
+        let names = [SENTINEL_FILE, KERNEL];
         let reason = reason(names);
-        assert_eq!(
-            reason,
-            "SentinelFile,Kernel,Command:NeedsVpn2,NodeCondition"
-        );
+        assert_eq!(reason, "SentinelFile,Kernel");
         assert_eq!(named(&reason).collect::<Vec<_>>(), names);
         // What agents of the first version wrote.
         assert_eq!(named("SentinelFile").collect::<Vec<_>>(), ["sentinel-file"]);
     }
 
     #[test]
-    fn names_that_could_not_be_read_back_are_no_names() {
-        for good in ["*", "kernel", "packages", "command/a", "command/needs-vpn2"] {
+    fn only_checks_that_agents_have_are_names() {
+        for good in ["*", "sentinel-file", "kernel"] {
             assert!(is_known(good), "{good}");
         }
-        for bad in [
-            "",
-            "kernle",
-            "Kernel",
-            "command/",
-            "command/A",
-            "command/2a",
-            "command/a--b",
-            "command/a-",
-            "command/a-1",
-            "command/a/b",
-            "command/a_b",
-            "needs-vpn",
-        ] {
+        for bad in ["", "kernle", "Kernel", "packages", "needs-vpn"] {
             assert!(!is_known(bad), "{bad}");
         }
-        assert!(!is_known(&format!("command/{}", "a".repeat(NAME_MAX))));
     }
 }

@@ -113,7 +113,7 @@ pub(crate) fn check_names(_: &mut SchemaGenerator) -> Schema {
             "type": "string",
             "maxLength": 64,
             "x-kubernetes-validations": [{
-                "rule": "self in ['*', 'sentinel-file', 'kernel', 'packages', 'node-condition'] || self.matches('^command/[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$')",
+                "rule": "self in ['*', 'sentinel-file', 'kernel']",
                 "message": checks::UNKNOWN_FIX,
             }],
         },

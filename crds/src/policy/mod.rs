@@ -170,10 +170,9 @@ pub enum Mode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Triggers {
-    /// Names of the agents' checks that count: `sentinel-file`, `kernel`, `packages`,
-    /// `node-condition`, `command/NAME` for a command of the agents' installed configuration, or `*`
-    /// for all. A check that a host does not have asks for nothing there. An empty list means that
-    /// none counts. Default `["*"]`.
+    /// Names of the agents' checks that count: `sentinel-file`, `kernel`, or `*` for all. A check that
+    /// a host does not have asks for nothing there. An empty list means that none counts. Default
+    /// `["*"]`.
     #[serde(default = "Triggers::every_check")]
     #[schemars(schema_with = "schema::check_names")]
     pub checks: Vec<String>,

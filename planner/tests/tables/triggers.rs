@@ -33,8 +33,6 @@ fn one_check_that_counts_is_enough_among_several_that_ask() {
         ("[kernel]", "Kernel,SentinelFile", true),
         ("[sentinel-file]", "Kernel,SentinelFile", true),
         ("[kernel]", "SentinelFile", false),
-        ("[command/needs-vpn]", "Command:NeedsVpn", true),
-        ("[command/needs-vpn]", "Command:NeedsVpn2", false),
         ("['*']", "SomethingOfALaterAgent", true),
         ("[]", "Kernel", false),
         // What only the operator may say.

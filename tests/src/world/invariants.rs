@@ -318,7 +318,8 @@ fn node_write(
     }
 }
 
-/// S10: an agent writes to its own objects only.
+/// S10: an agent writes to its own objects only, an operator to no pod, and to Nodes what keeps
+/// autoscalers away.
 fn scope(event: &Event, broken: &mut Vec<Broken>) {
     let user = event.author.user.split('#').next().unwrap_or_default();
     if let Some(own) = user.strip_prefix("agent:") {
@@ -332,11 +333,15 @@ fn scope(event: &Event, broken: &mut Vec<Broken>) {
             broken.push(format!("S10: {user} wrote {resource} {}", event.key.name));
         }
     }
-    if user.starts_with("operator:") && matches!(event.key.resource.as_str(), "nodes" | "pods") {
-        broken.push(format!(
-            "S10: {user} wrote {} {}",
-            event.key.resource, event.key.name
-        ));
+    let (resource, name) = (event.key.resource.as_str(), &event.key.name);
+    if user.starts_with("operator:") && matches!(resource, "nodes" | "pods") {
+        let changed = match event.before.as_deref().filter(|_| resource == "nodes") {
+            Some(before) => foreign::operator_change(before, &event.after),
+            None => Some(String::from("what it may not write at all")),
+        };
+        if let Some(place) = changed {
+            broken.push(format!("S10: {user} wrote {resource} {name}: {place}"));
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, ResourceExt};
+use serde_json::json;
 use slipway_api::{Phase, names};
 use slipway_lab::simulated::RebootBehaviour;
 use slipway_lab::wait::wait_until;
@@ -170,6 +171,11 @@ async fn is_ready(pods: &Api<Pod>, name: &str) -> Result<bool> {
 async fn f19_a_second_agent_of_a_node_waits_and_takes_over_when_the_first_one_ends() -> Result<()> {
     let world = World::start(1).await?;
     world.apply(POLICY).await?;
+    // The second agent's pod is nobody's, so a drain would evict it.
+    let pinned = json!({ "matchLabels": { "app": "pinned" } });
+    world
+        .edit_policy(json!({ "drain": { "podSelector": pinned } }))
+        .await?;
     let client = world.cluster.client();
     let sets: Api<DaemonSet> = Api::namespaced(client.clone(), names::NAMESPACE);
     let pods: Api<Pod> = Api::namespaced(client, names::NAMESPACE);

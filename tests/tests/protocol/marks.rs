@@ -46,9 +46,11 @@ async fn wait_bare(world: &World, node: &str) -> Result<()> {
         let object = world.cluster.node(node).await?;
         ensure!(taints(&object).contains(&THEIRS), "{:?}", taints(&object));
         ensure!(object.labels().get("pool").map(String::as_str) == Some("a"));
+        // The agent's own two stay: the last fence that it undid, and the boot that it reports.
+        let agents = [names::ANNOTATION_UNDONE, names::ANNOTATION_BOOT];
         let mut ours = object.annotations().keys();
         let left =
-            ours.find(|key| key.starts_with("slipway.dev/") && *key != names::ANNOTATION_UNDONE);
+            ours.find(|key| key.starts_with("slipway.dev/") && !agents.contains(&key.as_str()));
         ensure!(left.is_none(), "{left:?}");
         Ok(Some(()))
     })
