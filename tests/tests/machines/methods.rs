@@ -15,7 +15,7 @@ use slipway_lab::images::{Image, static_program};
 use slipway_lab::machines::{Cluster, ClusterOptions};
 use slipway_lab::wait::wait_until;
 
-const BOUND: Duration = Duration::from_mins(2);
+const BOUND: Duration = Duration::from_mins(6);
 const CALL_BOUND: Duration = Duration::from_secs(10);
 /// The node that the operator runs on; it is never rebooted.
 const OPERATOR_NODE: u8 = 7;
