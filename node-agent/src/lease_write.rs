@@ -14,6 +14,8 @@ use crate::facts::Outcome;
 use crate::host::Offer;
 use crate::reason;
 
+/// Between how the reboot is called and who puts it off: told at the commit, repeated once it is called.
+const WAITS_FOR: &str = ", which waits a while for ";
 /// Longest reason that the schema takes.
 const REASON_MAX: usize = 64;
 
@@ -97,7 +99,7 @@ pub fn committed(lease: &RebootLease, offer: &Offer, at: Timestamp) -> Value {
     let by = by.unwrap_or_default();
     let message = match offer {
         Offer::Ready { delayed_by, .. } if !delayed_by.is_empty() => format!(
-            "committed; the reboot is called next{by}, which waits a while for {}",
+            "committed; the reboot is called next{by}{WAITS_FOR}{}",
             delayed_by.join(", ")
         ),
         _ => format!("committed; the reboot is called next{by}"),
@@ -124,9 +126,8 @@ pub fn called(lease: &RebootLease) -> Value {
     let status = lease.status.as_ref();
     let method = status.and_then(|status| status.reboot_method.as_deref());
     let by = method.map_or_else(String::new, |method| format!(" by {method}"));
-    // Whom the machine waits for was told at the commit.
-    let waits = status.and_then(|status| status.message.split_once(", which waits"));
-    let waits = waits.map_or_else(String::new, |(_, rest)| format!(", which waits{rest}"));
+    let waits = status.and_then(|status| status.message.split_once(WAITS_FOR));
+    let waits = waits.map_or_else(String::new, |(_, who)| format!("{WAITS_FOR}{who}"));
     let message = format!("the reboot is called{by}{waits}; the machine goes down");
     patch(lease, &said(reason::REBOOT_CALLED, &message))
 }
@@ -209,11 +210,12 @@ fn patch(lease: &RebootLease, fields: &Map<String, Value>) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use slipway_api::policy::RebootMethod;
 
-    fn lease(status: &Value) -> RebootLease {
+    /// A lease with grant 7 and this status.
+    pub(crate) fn lease(status: &Value) -> RebootLease {
         serde_json::from_value(json!({
             "apiVersion": "slipway.dev/v1alpha1", "kind": "RebootLease",
             "metadata": {"name": "n", "uid": "l", "resourceVersion": "9"},

@@ -50,18 +50,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-
-    fn lease(status: &Value) -> RebootLease {
-        serde_json::from_value(json!({
-            "apiVersion": "slipway.dev/v1alpha1", "kind": "RebootLease",
-            "metadata": {"name": "n", "uid": "l", "resourceVersion": "9"},
-            "spec": {"nodeUID": "u", "requestedAt": "2026-01-01T00:00:00Z", "grant": {
-                "fence": 7, "grantedAt": "2026-01-01T00:00:00Z", "notAfter": "2026-01-01T01:00:00Z",
-                "drain": {}, "reboot": {}, "verify": {}}},
-            "status": status,
-        }))
-        .unwrap()
-    }
+    use crate::lease_write::tests::lease;
 
     fn at() -> Timestamp {
         "2026-01-01T00:00:01Z".parse().unwrap()

@@ -16,25 +16,13 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use slipway_api::Phase;
-use slipway_planner::forecast::{Durations, Forecast, Spread, forecast, mix};
+use slipway_planner::forecast::{Durations, Spread, mix};
 use slipway_planner::limits::WINDOW_LEFT_AT_CLEAR;
 use world::World;
+use world::ahead::{look_ahead, minutes};
 
 /// Fleets that are tried.
 const FLEETS: u64 = 1_000;
-
-fn minutes(p50: i64, p90: i64) -> Durations {
-    Durations {
-        p50: SignedDuration::from_mins(p50),
-        p90: SignedDuration::from_mins(p90),
-    }
-}
-
-fn look_ahead(world: &World, durations: Durations) -> Forecast {
-    let all = world.snapshot.policies.iter();
-    let durations = all.map(|policy| (policy.uid.clone(), durations)).collect();
-    forecast(&world.snapshot, &world.plan(), &durations, world.now)
-}
 
 /// Runs the real planner to the end, with agents that take drawn times.
 struct Truth {

@@ -21,6 +21,7 @@ mod world;
 
 use planes::{PAST_EVERY_BOUND, etcd_stands_still, watches_are_of_the_past};
 use requests::rounds;
+use world::PHASES;
 
 #[tokio::test]
 async fn f32_requests_and_answers_that_are_lost_end_in_one_proven_reboot() -> Result<()> {
@@ -46,15 +47,6 @@ async fn f33_f35_requests_that_are_refused_end_in_one_proven_reboot() -> Result<
     ])
     .await
 }
-
-const PHASES: [Phase; 6] = [
-    Phase::Pending,
-    Phase::Granted,
-    Phase::Draining,
-    Phase::Drained,
-    Phase::Rebooting,
-    Phase::Rebooted,
-];
 
 #[tokio::test]
 async fn f36_an_etcd_that_stands_still_at_any_phase_loses_nothing() -> Result<()> {

@@ -42,16 +42,6 @@ pub trait Check: Send + Sync + 'static {
     fn watched(&self) -> &[PathBuf] {
         &[]
     }
-
-    /// How often it looks when nothing has changed; `None` for as often as the agent polls.
-    fn every(&self) -> Option<Duration> {
-        None
-    }
-
-    /// True when a look takes no time to speak of, so that it is taken again at the commit point.
-    fn is_quick(&self) -> bool {
-        true
-    }
 }
 
 /// The checks of a host, and how often they look.
@@ -100,13 +90,13 @@ impl Checks {
                 Next::Again => tokio::time::sleep(self.settle).await,
                 Next::Rest => {
                     board.send_if_modified(|board| board.note(check.name(), settler.settled()));
-                    changes.wait(check.every().unwrap_or(self.poll)).await;
+                    changes.wait(self.poll).await;
                 }
             }
         }
     }
 
-    /// Looks once more at what asks, where that takes no time: what is settled may be a minute old.
+    /// Looks once more at what asks: what is settled may be a minute old.
     pub async fn still_required(&self, board: &Board, triggers: &Triggers) -> bool {
         for check in &self.all {
             let name = check.name();
@@ -115,7 +105,7 @@ impl Checks {
                 continue;
             }
             let required = |look: Look| look.is_some_and(|it| it.state == CheckState::Required);
-            if !check.is_quick() || required(check.look().await) {
+            if required(check.look().await) {
                 return true;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::look::grants;
 use crate::world::World;
 use jiff::SignedDuration;
 use slipway_api::Phase;
@@ -49,16 +50,6 @@ fn decide(world: &World) -> Plan {
     plan
 }
 
-fn granted(plan: &Plan) -> Vec<&str> {
-    plan.actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Grant(request) => Some(request.node.as_str()),
-            _ => None,
-        })
-        .collect()
-}
-
 /// Two nodes with leases that wait for a grant.
 fn waiting(policy: &str) -> World {
     let mut world = World::new()
@@ -73,7 +64,7 @@ fn waiting(policy: &str) -> World {
 fn without_an_answer_nobody_is_granted_and_the_policy_is_asked() {
     let world = waiting(GATE);
     let plan = decide(&world);
-    assert!(granted(&plan).is_empty());
+    assert!(grants(&plan).is_empty());
     assert!(plan.ask.contains(&world.snapshot.policies[0].uid));
     assert_eq!(plan.verdicts["a"].reason.code(), "BlockerFailed");
 }
@@ -81,7 +72,7 @@ fn without_an_answer_nobody_is_granted_and_the_policy_is_asked() {
 #[test]
 fn only_a_young_yes_to_this_very_question_grants() {
     let mut world = waiting(GATE);
-    for (answer, seconds, grants) in [
+    for (answer, seconds, granted) in [
         (Answer::Clear, 0, true),
         (Answer::Clear, 30, true),
         (Answer::Clear, 31, false),
@@ -98,14 +89,14 @@ fn only_a_young_yes_to_this_very_question_grants() {
     ] {
         say(&mut world, &answer, seconds);
         assert_eq!(
-            !granted(&decide(&world)).is_empty(),
-            grants,
+            !grants(&decide(&world)).is_empty(),
+            granted,
             "{answer:?} {seconds}"
         );
     }
     say(&mut world, &Answer::Clear, 0);
     world.edit_policy("p", &GATE.replace("http://gate", "http://other"));
-    assert!(granted(&decide(&world)).is_empty());
+    assert!(grants(&decide(&world)).is_empty());
 }
 
 #[test]
@@ -114,7 +105,7 @@ fn a_blocked_node_lets_the_next_one_go() {
     let nodes = BTreeMap::from([("a".to_owned(), "pod batch/job runs".to_owned())]);
     say(&mut world, &Answer::BlocksNodes { nodes }, 0);
     let plan = decide(&world);
-    assert_eq!(granted(&plan), ["b"]);
+    assert_eq!(grants(&plan), ["b"]);
     let lines = plan.policies["p"].blocked_by.clone().unwrap();
     assert_eq!((lines[0].reason, lines[0].nodes), ("Blocked", 1));
     assert_eq!(lines[0].message, "pod batch/job runs");
@@ -124,15 +115,15 @@ fn a_blocked_node_lets_the_next_one_go() {
 fn on_error_allow_lets_nodes_go_and_says_so() {
     let mut world = waiting(LENIENT);
     // Not asked yet is no failure.
-    assert!(granted(&decide(&world)).is_empty());
+    assert!(grants(&decide(&world)).is_empty());
     say(&mut world, &failed(), 0);
     let plan = decide(&world);
-    assert_eq!(granted(&plan).len(), 1);
+    assert_eq!(grants(&plan).len(), 1);
     let status = report::policy_status(&plan.policies["p"], None, world.now);
     assert_eq!(status.blocked_by[0].reason, "FailedAllowed");
     assert!(status.blocked_by[0].message.contains("onError: Allow"));
     say(&mut world, &blocks(), 0);
-    assert!(granted(&decide(&world)).is_empty());
+    assert!(grants(&decide(&world)).is_empty());
 }
 
 #[test]
@@ -157,7 +148,7 @@ fn the_check_refuses_a_grant_against_a_blocker() {
     let mut world = waiting(GATE);
     say(&mut world, &Answer::Clear, 0);
     let plan = decide(&world);
-    assert_eq!(granted(&plan).len(), 1);
+    assert_eq!(grants(&plan).len(), 1);
     for (answer, seconds) in [(blocks(), 0), (failed(), 0), (Answer::Clear, 31)] {
         say(&mut world, &answer, seconds);
         assert_eq!(
@@ -212,14 +203,14 @@ fn other_nodes_that_are_not_ready_block() {
     world.node_mut("c").ready = false;
     world.settle();
     let plan = decide(&world);
-    assert!(granted(&plan).is_empty());
+    assert!(grants(&plan).is_empty());
     let text = plan.verdicts["a"].reason.to_string();
     assert!(
         text.contains("1 other node is not Ready, c among them; 0 may be"),
         "{text}"
     );
     world.edit_policy("p", &FLEET.replace("nodes: {}", "nodes: {maxNotReady: 1}"));
-    assert_eq!(granted(&decide(&world)), ["a"]);
+    assert_eq!(grants(&decide(&world)), ["a"]);
 }
 
 #[test]

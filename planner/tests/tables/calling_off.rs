@@ -3,29 +3,20 @@
 use slipway_api::Phase;
 use slipway_planner::Reason;
 
-use crate::look::{in_phase, revoked};
+use crate::look::{SHUT, in_phase, revoked};
 use crate::world::World;
 
 #[test]
 fn f48_what_closes_during_a_drain_calls_it_off_and_says_why() {
     for phase in [Phase::Granted, Phase::Draining, Phase::Drained] {
-        for (spec, expected) in [
-            ("{nodeSelector: {}, paused: true}", "PolicyPaused"),
-            ("{nodeSelector: {}, mode: Observe}", "ObserveMode"),
-            (
-                "{nodeSelector: {}, budget: {maxUnavailable: 0}}",
-                "BudgetUsed",
-            ),
-            (
-                "{nodeSelector: {}, schedule: {windows: [{start: '22:00', end: '05:00'}]}}",
-                "WindowClosed",
-            ),
+        let gone = [
             ("{nodeSelector: {matchLabels: {none: here}}}", "NoPolicy"),
             (
                 "{nodeSelector: {}, schedule: {timeZone: Mars/Base}}",
                 "PolicyInvalid",
             ),
-        ] {
+        ];
+        for (spec, expected) in SHUT.into_iter().chain(gone) {
             let mut world = in_phase(phase);
             world.edit_policy("p", spec);
             let plan = world.pass();

@@ -1,10 +1,10 @@
 //! What follows from reboots that fail: breaker, pauses, loop guard, and nodes that cannot be drained.
 
-use crate::look::code;
+use crate::look::{code, grant_asked};
 use crate::world::World;
 use slipway_api::Phase;
 use slipway_planner::breaker::State;
-use slipway_planner::{Action, Plan, Reason, budget};
+use slipway_planner::{Plan, Reason, budget};
 
 const ALL: &str = "{nodeSelector: {}, verify: {nodeReadyFor: 10s}}";
 const HOUR: i64 = 3600;
@@ -59,11 +59,7 @@ fn f107_the_breaker_is_decided_in_the_ledger_that_is_written() {
     world.lease_mut("b").spec.grant = None;
     world.enter("b", Phase::Pending, "");
     let plan = world.plan();
-    let request = plan.actions.iter().find_map(|action| match action {
-        Action::Grant(request) => Some(request.clone()),
-        _ => None,
-    });
-    let request = request.unwrap_or_else(|| panic!("{plan:#?}"));
+    let request = grant_asked(&plan);
     let limits = budget::limits(&world.snapshot, &world.snapshot.policies[0]);
     let mut ledger = world.snapshot.ledger.present().unwrap().clone();
     assert!(budget::append(&ledger, &request, &limits, world.now).is_ok());

@@ -4,25 +4,13 @@
 use std::collections::BTreeMap;
 
 use crate::world::World;
+use crate::world::ahead::{look_ahead, minutes};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use slipway_api::ledger::RebootTime;
 use slipway_api::{Failure, Phase, PolicyRecord};
 use slipway_planner::blockers::{Answer, Answered};
-use slipway_planner::forecast::{Durations, Expected, Forecast, forecast};
-
-fn minutes(p50: i64, p90: i64) -> Durations {
-    Durations {
-        p50: SignedDuration::from_mins(p50),
-        p90: SignedDuration::from_mins(p90),
-    }
-}
-
-fn look_ahead(world: &World, durations: Durations) -> Forecast {
-    let all = world.snapshot.policies.iter();
-    let durations = all.map(|policy| (policy.uid.clone(), durations)).collect();
-    forecast(&world.snapshot, &world.plan(), &durations, world.now)
-}
+use slipway_planner::forecast::{Expected, Forecast, forecast};
 
 fn named(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("n{number:05}")).collect()

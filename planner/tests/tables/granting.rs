@@ -1,8 +1,9 @@
 //! Who is granted, and why the others are not.
 
+use slipway_planner::Plan;
 use slipway_planner::snapshot::{Gap, Need};
 
-use crate::look::{EVERYTHING, code, grants, reason};
+use crate::look::{EVERYTHING, SHUT, code, grants, reason};
 use crate::world::World;
 
 #[test]
@@ -163,18 +164,7 @@ fn a_broken_policy_keeps_its_nodes_and_grants_nothing() {
 
 #[test]
 fn whatever_is_off_is_named_and_stops_grants() {
-    for (spec, expected) in [
-        ("{nodeSelector: {}, paused: true}", "PolicyPaused"),
-        ("{nodeSelector: {}, mode: Observe}", "ObserveMode"),
-        (
-            "{nodeSelector: {}, budget: {maxUnavailable: 0}}",
-            "BudgetUsed",
-        ),
-        (
-            "{nodeSelector: {}, schedule: {windows: [{start: '22:00', end: '05:00'}]}}",
-            "WindowClosed",
-        ),
-    ] {
+    for (spec, expected) in SHUT {
         let mut world = World::new().policy("p", spec).nodes(&["a"]).need(&["a"]);
         let plan = world.settle();
         assert_eq!(code(&plan, "a"), expected, "{spec}");
@@ -206,6 +196,23 @@ fn f14_a_node_without_a_ready_agent_or_that_is_not_ready_is_not_granted() {
     assert_eq!(code(&plan, "b"), "NodeNotReady");
 }
 
+/// The plans for a node that only this gap keeps from its grant: with it, and after it.
+fn nothing_goes_with(gap: &Gap, expected: &str) -> [Plan; 2] {
+    let mut world = World::new()
+        .policy("p", EVERYTHING)
+        .nodes(&["a"])
+        .need(&["a"]);
+    world.pass();
+    world.snapshot.gaps.push(gap.clone());
+    let held = world.pass();
+    assert_eq!(code(&held, "a"), expected, "{gap:?}");
+    assert!(grants(&held).is_empty(), "{gap:?}");
+    world.snapshot.gaps.clear();
+    let after = world.pass();
+    assert_eq!(grants(&after), ["a"], "{gap:?}");
+    [held, after]
+}
+
 #[test]
 fn any_gap_stops_grants_and_is_named() {
     for gap in [
@@ -217,15 +224,7 @@ fn any_gap_stops_grants_and_is_named() {
         },
         Gap::ClockSkew { seconds: 90 },
     ] {
-        let mut world = World::new()
-            .policy("p", EVERYTHING)
-            .nodes(&["a"])
-            .need(&["a"]);
-        world.pass();
-        world.snapshot.gaps.push(gap.clone());
-        let plan = world.pass();
-        assert_eq!(code(&plan, "a"), "NotObserved", "{gap:?}");
-        assert!(grants(&plan).is_empty(), "{gap:?}");
+        nothing_goes_with(&gap, "NotObserved");
     }
 }
 
@@ -240,21 +239,10 @@ fn f80_nothing_is_granted_while_the_admission_policies_are_not_proved() {
             why: "not looked at yet".into(),
         },
     ] {
-        let mut world = World::new()
-            .policy("p", EVERYTHING)
-            .nodes(&["a"])
-            .need(&["a"]);
-        world.pass();
-        world.snapshot.gaps.push(gap.clone());
-        let plan = world.pass();
-        assert_eq!(code(&plan, "a"), "AdmissionNotProved", "{gap:?}");
-        assert!(grants(&plan).is_empty(), "{gap:?}");
-        let degraded = &plan.policies["p"].admission;
+        let [held, after] = nothing_goes_with(&gap, "AdmissionNotProved");
+        let degraded = &held.policies["p"].admission;
         assert_eq!(degraded.as_ref(), Some(&gap.to_string()));
-        world.snapshot.gaps.clear();
-        let plan = world.pass();
-        assert_eq!(grants(&plan), ["a"], "{gap:?}");
-        assert_eq!(plan.policies["p"].admission, None);
+        assert_eq!(after.policies["p"].admission, None);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the tables look at in a plan, and the world that most of them begin with.
 
 use slipway_api::Phase;
-use slipway_planner::{Action, Plan, Reason};
+use slipway_planner::{Action, GrantRequest, Plan, Reason};
 
 use crate::world::World;
 
@@ -20,14 +20,37 @@ pub(crate) fn code(plan: &Plan, node: &str) -> &'static str {
 
 /// Nodes that are granted a reboot.
 pub(crate) fn grants(plan: &Plan) -> Vec<&str> {
-    plan.actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::Grant(request) => Some(request.node.as_str()),
-            _ => None,
-        })
+    requests(plan)
+        .map(|request| request.node.as_str())
         .collect()
 }
+
+fn requests(plan: &Plan) -> impl Iterator<Item = &GrantRequest> {
+    plan.actions.iter().filter_map(|action| match action {
+        Action::Grant(request) => Some(request),
+        _ => None,
+    })
+}
+
+/// What the first of the grants asks for; there has to be one.
+pub(crate) fn grant_asked(plan: &Plan) -> GrantRequest {
+    let first = requests(plan).next();
+    first.unwrap_or_else(|| panic!("{plan:#?}")).clone()
+}
+
+/// Policies under which nothing goes at noon on a Tuesday, and the word for why.
+pub(crate) const SHUT: [(&str, &str); 4] = [
+    ("{nodeSelector: {}, paused: true}", "PolicyPaused"),
+    ("{nodeSelector: {}, mode: Observe}", "ObserveMode"),
+    (
+        "{nodeSelector: {}, budget: {maxUnavailable: 0}}",
+        "BudgetUsed",
+    ),
+    (
+        "{nodeSelector: {}, schedule: {windows: [{start: '22:00', end: '05:00'}]}}",
+        "WindowClosed",
+    ),
+];
 
 /// Why a node's grant is called off, if it is.
 pub(crate) fn revoked<'a>(plan: &'a Plan, node: &str) -> Option<&'a Reason> {

@@ -5,7 +5,7 @@ use slipway_planner::clear::{self, ClearVerdict};
 use slipway_planner::snapshot::{CordonState, Gap, LedgerState};
 use slipway_planner::{Action, FreeBecause, Reason, budget};
 
-use crate::look::{EVERYTHING, code, grants, in_phase, revoked};
+use crate::look::{EVERYTHING, code, grant_asked, grants, in_phase, revoked};
 use crate::world::World;
 
 #[test]
@@ -204,11 +204,7 @@ fn s1d_a_node_that_holds_a_slot_gets_no_second_one_whatever_the_budget() {
         }
     }
     let world = before;
-    let request = plan.actions.iter().find_map(|action| match action {
-        Action::Grant(request) => Some(request.clone()),
-        _ => None,
-    });
-    let request = request.unwrap_or_else(|| panic!("{plan:#?}"));
+    let request = grant_asked(&plan);
     let limits = budget::limits(&world.snapshot, &world.snapshot.policies[0]);
     let mut ledger = world.snapshot.ledger.present().unwrap().clone();
     let (status, _) = budget::append(&ledger, &request, &limits, world.now).unwrap();

@@ -13,6 +13,7 @@
 )]
 
 mod agent;
+pub(crate) mod ahead;
 mod operator;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! What an operator does with a plan: every action takes effect at once.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
 use slipway_api::lease::{Clear, Grant, PolicyReference, Revoke};
-use slipway_api::{Phase, RebootLease, RebootLeaseSpec, RebootLedger, RebootLedgerSpec, Slot};
+use slipway_api::{Phase, RebootLease, RebootLedger, RebootLedgerSpec, Slot};
 use slipway_planner::clear::{self, ClearVerdict};
 use slipway_planner::snapshot::{CordonState, LedgerState};
 use slipway_planner::verify::{self, Conclusion};
@@ -160,34 +160,8 @@ impl World {
         requested_at: Timestamp,
     ) {
         self.uids += 1;
-        let owner = OwnerReference {
-            api_version: "v1".into(),
-            kind: "Node".into(),
-            name: node.into(),
-            uid: node_uid.into(),
-            ..OwnerReference::default()
-        };
-        let lease = RebootLease {
-            metadata: ObjectMeta {
-                name: Some(node.into()),
-                uid: Some(format!("lease-{}", self.uids)),
-                owner_references: Some(vec![owner]),
-                ..ObjectMeta::default()
-            },
-            spec: RebootLeaseSpec {
-                node_uid: node_uid.into(),
-                policy,
-                requested_at: Time(requested_at),
-                grant: None,
-                clear: None,
-                revoke: None,
-                approved: None,
-                request: None,
-                hold: None,
-                release: None,
-            },
-            status: None,
-        };
+        let mut lease = RebootLease::begin(node, node_uid, policy, requested_at);
+        lease.metadata.uid = Some(format!("lease-{}", self.uids));
         self.snapshot.leases.insert(node.into(), lease);
     }
 

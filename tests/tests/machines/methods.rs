@@ -15,6 +15,7 @@ use slipway_lab::images::{Image, static_program};
 use slipway_lab::machines::{Cluster, ClusterOptions};
 use slipway_lab::wait::wait_until;
 
+/// Seven kubelets reboot at once, and systemd gives each service that does not stop 90 s.
 const BOUND: Duration = Duration::from_mins(6);
 const CALL_BOUND: Duration = Duration::from_secs(10);
 /// The node that the operator runs on; it is never rebooted.

@@ -86,6 +86,9 @@ pub(crate) async fn explain(cluster: &Cluster) {
                 .unwrap_or_else(|error| format!("{error:#}"))
         );
     }
+    for machine in cluster.machines() {
+        println!("{}", machine.diagnose().await);
+    }
 }
 
 async fn is_rebooted_and_given_back(cluster: &Cluster) -> Result<()> {

@@ -6,16 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use slipway_api::Phase;
 
-use crate::world::{POLICY, World};
-
-const PHASES: [Phase; 6] = [
-    Phase::Pending,
-    Phase::Granted,
-    Phase::Draining,
-    Phase::Drained,
-    Phase::Rebooting,
-    Phase::Rebooted,
-];
+use crate::world::{PHASES, POLICY, World};
 
 /// What is done to the cluster when the reboot has come to a phase.
 #[derive(Clone, Copy)]

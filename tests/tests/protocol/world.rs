@@ -18,6 +18,16 @@ pub(crate) const BOUND: Duration = Duration::from_secs(90);
 /// How long an edit of a policy may take to act.
 pub(crate) const EDIT_BOUND: Duration = Duration::from_secs(2);
 
+/// The phases that a reboot passes through, and is disturbed in.
+pub(crate) const PHASES: [Phase; 6] = [
+    Phase::Pending,
+    Phase::Granted,
+    Phase::Draining,
+    Phase::Drained,
+    Phase::Rebooting,
+    Phase::Rebooted,
+];
+
 /// Every node, one at a time, quickly verified.
 pub(crate) const POLICY: &str = "
 apiVersion: slipway.dev/v1alpha1
