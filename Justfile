@@ -32,6 +32,10 @@ images:
 mutants *arguments:
     cargo xtask mutants {{arguments}}
 
+# Mangles what the agent reads: all targets for a minute, or `fuzz TARGET --seconds N`.
+fuzz *arguments:
+    cargo xtask fuzz {{arguments}}
+
 # Many seeds, pairs of crashes, large models, mutants.
 nightly *arguments:
     cargo xtask nightly {{arguments}}

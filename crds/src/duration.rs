@@ -12,6 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Longer than any reboot; short enough that no sum of two overflows anything.
 pub const LONGEST: time::Duration = time::Duration::from_hours(7 * 24);
 
+/// Longest text that is one, as the schema has it.
+const TEXT_MAX: usize = 32;
+/// Most digits in a row: more hours than any field takes, and too few to overflow.
+const DIGITS_MAX: usize = 12;
+
 /// Elapsed time, never negative, in Go's notation (units `h`, `m`, `s`, `ms`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(pub time::Duration);
@@ -45,6 +50,12 @@ impl FromStr for Duration {
         let bad = || ParseDurationError(text.to_owned());
         // The library reads an empty text as zero and a bare 0 without a unit.
         if !text.ends_with(['h', 'm', 's']) {
+            return Err(bad());
+        }
+        // It panics where a number is too large to be a time: an agent that reads such a lease would
+        // never run again.
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+        if text.len() > TEXT_MAX || numbers.any(|digits| digits.len() > DIGITS_MAX) {
             return Err(bad());
         }
         let parsed: kube::core::Duration = text.parse().map_err(|_| bad())?;
@@ -125,8 +136,13 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_a_duration() {
-        for text in ["", "30", "-5m", "1d", "five minutes"] {
+        let huge = "3".to_owned() + &"0".repeat(25) + "m";
+        let long = "9h".repeat(5000);
+        for text in ["", "30", "-5m", "1d", "five minutes", &huge, &long] {
             assert!(text.parse::<Duration>().is_err(), "{text:?}");
         }
+        // The largest that is one is a time.
+        let largest = "999999999999h".repeat(2);
+        assert!(largest.parse::<Duration>().is_ok());
     }
 }

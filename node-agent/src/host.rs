@@ -99,6 +99,12 @@ impl RebootError {
     }
 }
 
+/// The words of somebody on the host, for people: cut, and unable to draw on a terminal.
+pub(crate) fn plain(text: &str, most: usize) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(most).map(shown).collect()
+}
+
 fn named(blockers: &[String]) -> String {
     if blockers.is_empty() {
         String::new()

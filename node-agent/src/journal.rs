@@ -1,6 +1,8 @@
 //! What must survive a reboot on the host's own disk: the last commit, and the call made for it.
 //!
-//! Owns the file and the lock beside it. The API server may be restored from a backup, the lease
+//! Owns the file and the lock beside it. The file is a line of JSON and a line with its checksum: a bit
+//! that flipped in a number or in a boot ID would let a fence be used twice, or a call be forgotten.
+//! The API server may be restored from a backup, the lease
 //! deleted: the journal still knows which fence was used up and whether a reboot may be coming.
 //! It is never needed to undo anything.
 
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::facts::JournalView;
 
@@ -207,10 +210,7 @@ impl Store {
         }
         match fs::read(&path) {
             Ok(bytes) if bytes.is_empty() => JournalView::Readable(Journal::default()),
-            Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(journal) => JournalView::Readable(journal),
-                Err(error) => unreadable(error.to_string()),
-            },
+            Ok(bytes) => opened(&bytes).map_or_else(unreadable, JournalView::Readable),
             Err(error) => unreadable(error.to_string()),
         }
     }
@@ -229,12 +229,35 @@ impl Store {
     fn replace(&self, journal: &Journal) -> io::Result<()> {
         let new = self.directory.join(FILE_NEW);
         let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(journal)?)?;
+        file.write_all(&sealed(journal)?)?;
         file.sync_all()?;
         fs::rename(&new, self.directory.join(FILE))?;
         // Without this the rename itself may be lost in a power cut, and the fence used twice.
         File::open(&self.directory)?.sync_all()
     }
+}
+
+/// The content of the file.
+fn sealed(journal: &Journal) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(journal)?;
+    let seal = seal(&bytes);
+    bytes.extend(seal.bytes());
+    Ok(bytes)
+}
+
+/// The journal that the file holds, or why it is not to be believed.
+fn opened(bytes: &[u8]) -> Result<Journal, String> {
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+    if rest != seal(line).as_bytes() {
+        return Err("damaged: its checksum is not that of its content".to_owned());
+    }
+    serde_json::from_slice(line).map_err(|error| error.to_string())
+}
+
+/// What follows the line.
+fn seal(line: &[u8]) -> String {
+    format!("\n{:x}\n", Sha256::digest(line))
 }
 
 #[cfg(test)]
@@ -274,6 +297,27 @@ mod tests {
         fs::write(&file, "{\"committed\":").unwrap();
         assert!(matches!(store.read(), JournalView::Unreadable { .. }));
         fs::write(&file, vec![b' '; 100_000]).unwrap();
+        assert!(matches!(store.read(), JournalView::Unreadable { .. }));
+    }
+
+    #[test]
+    fn f98_no_byte_of_a_journal_can_change_unnoticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let committed = Journal::default().with_commit(7, "boot", "uid");
+        store
+            .write(&committed.with_call(Duration::from_secs(9)))
+            .unwrap();
+        let file = directory.path().join(FILE);
+        let whole = fs::read(&file).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&file, &bytes).unwrap();
+            let read = store.read();
+            assert!(matches!(read, JournalView::Unreadable { .. }), "{at}");
+        }
+        fs::write(&file, serde_json::to_vec(&committed).unwrap()).unwrap();
         assert!(matches!(store.read(), JournalView::Unreadable { .. }));
     }
 

@@ -14,6 +14,7 @@ mod bench;
 mod cache;
 mod command;
 mod demo;
+mod fuzz;
 mod generate;
 mod mutants;
 mod nightly;
@@ -78,7 +79,9 @@ enum Verb {
     },
     /// Runs the programs without one of their rules (tests/mutants); fails where nothing notices.
     Mutants(mutants::Options),
-    /// Many seeds, pairs of crashes, large models and every mutant: hours.
+    /// Mangles what the agent reads of its host and of the API server, steered by coverage.
+    Fuzz(fuzz::Options),
+    /// Many seeds, pairs of crashes, large models, fuzzing and every mutant: hours.
     Nightly(nightly::Nightly),
     /// The seeds that a release needs: hours.
     ReleaseCheck(nightly::Release),
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Verb::Reasons { check } => generate::reasons(check),
         Verb::Bench { what } => bench::bench(what),
         Verb::Mutants(options) => mutants::run(&options),
+        Verb::Fuzz(options) => fuzz::fuzz(&options),
         Verb::Nightly(options) => nightly::nightly(&options),
         Verb::ReleaseCheck(options) => nightly::release(&options),
         Verb::Images => setup::images().map(|paths| {

@@ -1,4 +1,4 @@
-//! What a commit has no time for: many seeds, pairs of crashes, more faults of requests, large
+//! What a commit has no time for: many seeds, pairs of crashes, more faults of requests, fuzzing, large
 //! models, every mutant.
 
 use std::process::Command;
@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use crate::command::{cargo, run, step};
+use crate::fuzz;
 use crate::mutants;
 use crate::setup;
 
@@ -22,6 +23,9 @@ pub(crate) struct Nightly {
     /// Every n-th pair of crashes.
     #[arg(long, default_value_t = 10)]
     pairs_every: u64,
+    /// Leaves the fuzzing out.
+    #[arg(long)]
+    no_fuzz: bool,
     /// Leaves the large models out.
     #[arg(long)]
     no_models: bool,
@@ -55,6 +59,9 @@ pub(crate) fn nightly(options: &Nightly) -> Result<()> {
     step("faults of single requests on a real API server", || {
         run(cargo("test").args(["--locked", "--workspace", "--test", "nightly"]))
     })?;
+    if !options.no_fuzz {
+        step("fuzzing", || fuzz::fuzz(&fuzz::Options::everything()))?;
+    }
     if !options.no_models {
         step("large models", models)?;
     }

@@ -97,6 +97,11 @@ fn stayed_up(journal: Option<&Journal>) -> String {
 
 /// A reboot is proved: the cordon goes, then the operator is told.
 fn after_boot(facts: &Facts, fence: i64) -> Action {
+    if call_may_fire(facts) {
+        // etcd restored from a backup: the lease tells of an earlier reboot than the journal does, and
+        // a call of this very boot may still take the node down.
+        return wait(Why::CallMayFire, SOON);
+    }
     if facts.node.mark != Mark::Absent || facts.node.undone != Some(fence) {
         Action::Undo { fence }
     } else if facts.host.need == Need::Settling || !facts.node.condition_current {

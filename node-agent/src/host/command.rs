@@ -15,11 +15,14 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::init::Mounts;
+use super::plain;
 
 /// Longest that a command which reboots the host may take to end.
 pub const CALL_LIMIT: Duration = Duration::from_secs(20);
 /// Most that is kept of what a program writes, and of each of its two streams.
 const OUTPUT_MAX: usize = 4 * 1024;
+/// Most of its last line that people are told.
+const TOLD_MAX: usize = 256;
 /// How long the last words of a program that has ended may take to arrive. Longer only where it has
 /// left another one behind that holds its output open.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -48,7 +51,7 @@ impl Ended {
                 .map(str::to_owned)
         };
         match last(&self.errors).or_else(|| last(&self.output)) {
-            Some(line) => format!("{}: {}", self.status, line.trim()),
+            Some(line) => format!("{}: {}", self.status, plain(line.trim(), TOLD_MAX)),
             None => self.status.to_string(),
         }
     }
@@ -227,6 +230,10 @@ mod tests {
         let ended = run_shell("echo no >&2; echo; exit 3", LONG).await.unwrap();
         assert_eq!(ended.status.code(), Some(3));
         assert_eq!(ended.told(), "exit status: 3: no");
+        let ended = run_shell("printf '\\033[31mno\\007%09999d' 0 >&2", LONG).await;
+        let told = ended.unwrap().told();
+        assert!(told.starts_with("exit status: 0:  [31mno 000"), "{told}");
+        assert!(told.len() < 300, "{told}");
         let ended = run_shell("echo $HOME-$PATH", LONG).await.unwrap();
         assert_eq!(ended.output.trim(), format!("-{PATH}"));
     }

@@ -3,14 +3,16 @@
 //! Owns the connection, which it makes anew for every question: questions are rare, and a socket
 //! that outlives a restart of the bus would answer nothing for ever. Never skips an inhibitor.
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::time::timeout;
 use zbus::zvariant::DynamicType;
 use zbus::{Connection, Message, OwnedVariant, connection};
 
-use super::{CALL_TIMEOUT, HostError, RebootError};
+use super::{CALL_TIMEOUT, HostError, RebootError, plain};
 
 const SERVICE: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";
@@ -25,6 +27,10 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const CHECK_INHIBITORS: u64 = 1;
 /// Most inhibitors named at once.
 const NAMED_MAX: usize = 5;
+/// Most of the text of an error, or of another word, that people are told.
+const SAID_MAX: usize = 256;
+/// Most of each of the two words of a lock: any user of the host may hold one and name it at will.
+const LOCK_WORD_MAX: usize = 64;
 /// How long the two questions before a reboot may take.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -84,9 +90,9 @@ impl Logind {
         match timeout(ASK_LIMIT, self.questions()).await {
             Ok(Ok(says)) => says,
             Ok(Err(error)) if is_absent(&error) => Says::Absent {
-                reason: format!("the host has no logind: {error}"),
+                reason: format!("the host has no logind: {}", said(&error)),
             },
-            Ok(Err(error)) => silent(format!("logind's CanReboot failed: {error}")),
+            Ok(Err(error)) => silent(format!("logind's CanReboot failed: {}", said(&error))),
             Err(_) => silent(format!("logind does not answer within {ASK_LIMIT:?}")),
         }
     }
@@ -97,7 +103,7 @@ impl Logind {
         let word: String = reply.body().deserialize()?;
         // Newer ones say `inhibited` or the like: the locks tell who it is.
         if word != "yes" && !word.contains("inhibit") {
-            let reason = format!("logind's CanReboot says {word:?}");
+            let reason = format!("logind's CanReboot says {:?}", plain(&word, SAID_MAX));
             return Ok(Says::No { reason });
         }
         locks(&bus).await.map(Says::Yes)
@@ -112,7 +118,7 @@ impl Logind {
         };
         match timeout(CALL_TIMEOUT, self.read_pending()).await {
             Ok(Ok(pending)) => Ok(pending),
-            Ok(Err(error)) => Err(failed(error.to_string())),
+            Ok(Err(error)) => Err(failed(said(&error))),
             Err(_) => Err(failed(format!("no answer within {CALL_TIMEOUT:?}"))),
         }
     }
@@ -143,7 +149,10 @@ impl Logind {
         // Until the call is sent nothing can happen: an error here is a plain refusal.
         let bus = match timeout(ASK_LIMIT, self.connect()).await {
             Ok(Ok(bus)) => bus,
-            Ok(Err(error)) => return Err(RebootError::refused(format!("no system bus: {error}"))),
+            Ok(Err(error)) => {
+                let reason = format!("no system bus: {}", said(&error));
+                return Err(RebootError::refused(reason));
+            }
             Err(_) => {
                 return Err(RebootError::refused(
                     "the system bus does not answer".to_owned(),
@@ -160,9 +169,9 @@ impl Logind {
         };
         match timeout(CALL_TIMEOUT, sent).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) if is_definite(&error) => Err(refusal(&bus, error.to_string()).await),
+            Ok(Err(error)) if is_definite(&error) => Err(refusal(&bus, said(&error)).await),
             Ok(Err(error)) => Err(RebootError::Unclear {
-                reason: error.to_string(),
+                reason: said(&error),
             }),
             Err(_) => Err(RebootError::Unclear {
                 reason: format!("no answer within {CALL_TIMEOUT:?}"),
@@ -171,10 +180,16 @@ impl Logind {
     }
 
     async fn connect(&self) -> Result<Connection, zbus::Error> {
-        connection::Builder::address(self.bus.as_str())
+        let connection = connection::Builder::address(self.bus.as_str())
             .method_timeout(CALL_TIMEOUT)
-            .build()
-            .await
+            .build();
+        // The library panics at an empty line in place of the server's first one: no connection, and
+        // no reason to end the agent.
+        let made = AssertUnwindSafe(connection).catch_unwind().await;
+        made.unwrap_or_else(|_| {
+            let reason = "the bus does not speak D-Bus".to_owned();
+            Err(zbus::Error::Handshake(reason))
+        })
     }
 }
 
@@ -186,6 +201,10 @@ async fn refusal(bus: &Connection, reason: String) -> RebootError {
         reason,
         blockers: locks.block,
     }
+}
+
+fn said(error: &zbus::Error) -> String {
+    plain(&error.to_string(), SAID_MAX)
 }
 
 async fn property(
@@ -234,7 +253,10 @@ impl Locks {
             let wanted = all.iter().filter(|(what, _, _, mode, _, _)| {
                 mode.starts_with(begin) && what.split(':').any(|lock| lock == "shutdown")
             });
-            let named = wanted.map(|(_, who, why, _, _, pid)| format!("{who} (pid {pid}): {why}"));
+            let named = wanted.map(|(_, who, why, _, _, pid)| {
+                let word = |text: &str| plain(text, LOCK_WORD_MAX);
+                format!("{} (pid {pid}): {}", word(who), word(why))
+            });
             named.take(NAMED_MAX).collect()
         };
         Self {
@@ -304,11 +326,47 @@ mod tests {
     }
 
     #[test]
+    fn what_a_lock_is_called_neither_draws_on_a_terminal_nor_fills_a_page() {
+        let who = format!("\u{1b}[31m{}", "x".repeat(5000));
+        let lock = (
+            "shutdown".to_owned(),
+            who,
+            "a\nb".to_owned(),
+            "block".to_owned(),
+            0,
+            7,
+        );
+        let named = Locks::of(&[lock]).block.join("");
+        assert!(named.starts_with(" [31mxxx") && named.ends_with(" (pid 7): a b"));
+        assert!(named.len() < 100, "{named}");
+    }
+
+    #[test]
     fn a_lost_answer_is_not_a_refusal() {
         let lost = zbus::Error::FDO(Box::new(zbus::fdo::Error::NoReply("gone".into())));
         let denied = zbus::Error::FDO(Box::new(zbus::fdo::Error::AccessDenied("no".into())));
         assert!(!is_definite(&lost) && is_definite(&denied));
         assert!(!is_definite(&zbus::Error::InterfaceNotFound));
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_says_an_empty_line_is_silent_and_ends_nothing() {
+        use tokio::io::AsyncWriteExt;
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("bus");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let peer = tokio::spawn(async move {
+            for _ in 0..3 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(b"\n").await.unwrap();
+            }
+        });
+        let logind = Logind::new(format!("unix:path={}", socket.display()));
+        assert!(matches!(logind.ask().await, Says::Silent { .. }));
+        let refused = logind.reboot().await;
+        assert!(matches!(refused, Err(RebootError::Refused { .. })));
+        assert!(logind.shutdown_pending().await.is_err());
+        peer.await.unwrap();
     }
 
     #[tokio::test]

@@ -42,6 +42,12 @@ impl Machine {
         }
     }
 
+    /// The same beside another PID 1: whatever tries commands must never reach its own.
+    #[must_use]
+    pub fn with_init(self, init: Init) -> Self {
+        Self { init, ..self }
+    }
+
     async fn read_boot_id(&self) -> Result<String, HostError> {
         let failed = |reason: String| HostError {
             what: "read the boot ID",

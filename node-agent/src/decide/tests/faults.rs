@@ -189,6 +189,19 @@ fn f41_a_restored_lease_does_not_hide_a_call_that_is_under_way() {
 }
 
 #[test]
+fn f41_a_restored_lease_of_an_earlier_reboot_does_not_hide_a_call_of_this_boot() {
+    let mut facts = facts(cleared(Phase::Rebooting, 10));
+    called(&mut facts, 10);
+    facts.host.boot_id = NEXT_BOOT.into();
+    // Back from the reboot that the lease tells of: the journal's call has had its effect.
+    assert_eq!(decide(&facts), Action::Undo { fence: F });
+    // The journal knows of a later one, which is about to end the present boot.
+    let call = journal(&mut facts).with_commit(F + 1, NEXT_BOOT, "node-uid");
+    *journal(&mut facts) = call.with_call(facts.clocks.boottime);
+    assert_eq!(waits(&facts), Some(Why::CallMayFire));
+}
+
+#[test]
 fn f66_a_lease_of_a_deleted_node_is_none() {
     let mut facts = facts(lease(Phase::Granted));
     facts.node.uid = "new".into();

@@ -131,7 +131,9 @@ fn journal(memory: &Memory, name: &str, now: Duration) -> Option<Value> {
         return None;
     }
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    Some(serde_json::from_str(&text).unwrap_or(Value::Null))
+    // Its checksum follows.
+    let line = text.lines().next().unwrap_or_default();
+    Some(serde_json::from_str(line).unwrap_or(Value::Null))
 }
 
 /// A machine on which a reboot is called.
