@@ -14,6 +14,7 @@ pub mod connect;
 pub mod serve;
 pub mod server_time;
 pub mod simulate;
+pub mod stand_in;
 pub mod telemetry;
 pub mod version;
 

@@ -147,3 +147,6 @@ impl Agent {
 fn since(boottime: Duration) -> Duration {
     clock::boottime().saturating_sub(boottime)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@
 mod committed;
 mod rules;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod uncommitted;
 mod way;
 

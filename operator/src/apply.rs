@@ -15,6 +15,8 @@ pub(crate) mod patch;
 mod release;
 mod revoke;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

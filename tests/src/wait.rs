@@ -11,11 +11,13 @@ use tokio::time::{Instant, sleep, timeout};
 const POLL: Duration = Duration::from_millis(25);
 /// And after a long wait: looks of many tests at once are what keeps a server busy.
 const POLL_MAX: Duration = Duration::from_millis(250);
+/// What the last look found, where that was no error.
+const NOT_YET: &str = "it did not hold";
 
 /// Polls a condition until it gives a value, and returns that value.
 ///
 /// `Ok(None)` and errors both mean "not yet": a server that is starting or restarting refuses
-/// connections. The error of a wait that ran out names `what`, the bound and the last error seen.
+/// connections. The error of a wait that ran out names `what`, the bound and the error of the last look.
 /// A poll that hangs is cut off with the bound.
 pub async fn wait_until<T, F, Fut>(what: &str, bound: Duration, mut condition: F) -> Result<T>
 where
@@ -24,7 +26,7 @@ where
 {
     let begun = Instant::now();
     let deadline = begun + bound;
-    let mut last = String::from("the condition never held");
+    let mut last = String::from(NOT_YET);
     loop {
         match timeout(
             deadline.saturating_duration_since(Instant::now()),
@@ -33,7 +35,7 @@ where
         .await
         {
             Ok(Ok(Some(value))) => return Ok(value),
-            Ok(Ok(None)) => {}
+            Ok(Ok(None)) => NOT_YET.clone_into(&mut last),
             Ok(Err(error)) => last = format!("last error: {error:#}"),
             Err(_) => bail!("waited {bound:?} for {what}: the last look did not return ({last})"),
         }

@@ -1,7 +1,8 @@
 //! The operator and the agents together, as real processes on a real API server, with simulated
 //! nodes: policies are edited, programs are killed, frozen and cut off, people interfere.
 //!
-//! Each rule of verification, failures and modes has a test here that fails without it:
+//! Each rule of verification, failures and modes has a test here that fails without it: a mutant of
+//! `tests/mutants` names the test, and `cargo xtask mutants --layer api` shows that it fails.
 //!
 //! | rule | test |
 //! |---|---|
@@ -17,7 +18,7 @@
 //! | a request: who and why in the grant, its window set aside, once | `operations`: a node that nothing asks for |
 //! | a request: first in order; budget and breaker only where they are named | `operations`: a request goes first |
 //! | a request that sets no window aside | `plugin`: a node without a lease is rebooted now |
-//! | hold | `operations`: a hold undoes a drain |
+//! | hold | `operations`: a hold undoes a drain; `plugin`: a held node stays up |
 //! | release | `operations`: f11, f95 |
 
 #[path = "protocol/behind.rs"]

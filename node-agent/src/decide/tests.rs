@@ -1,6 +1,6 @@
 //! The table of faults.md G6, row by row, and every fault that bends it.
 
-mod builders;
+pub(crate) mod builders;
 mod commit;
 mod drains;
 mod faults;

@@ -187,13 +187,13 @@ async fn show(ctx: &Context, lease: &RebootLease, now: Timestamp) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::{Value, json};
     use slipway_api::lease::PolicyReference;
     use slipway_api::policy::{DrainSettings, RebootSettings, Triggers, VerifySettings};
 
-    fn request() -> GrantRequest {
+    pub(in crate::apply) fn request() -> GrantRequest {
         GrantRequest {
             node: "n".into(),
             node_uid: "u".into(),
@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    fn lease(uid: &str, spec: &Value, status: &Value) -> RebootLease {
+    pub(in crate::apply) fn lease(uid: &str, spec: &Value, status: &Value) -> RebootLease {
         let mut all = json!({"nodeUID": "u", "requestedAt": "2026-11-24T11:00:00Z"});
         for (key, value) in spec.as_object().into_iter().flatten() {
             all[key] = value.clone();
@@ -225,7 +225,7 @@ mod tests {
         .unwrap()
     }
 
-    fn granted(fence: i64) -> Value {
+    pub(in crate::apply) fn granted(fence: i64) -> Value {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         json!({"grant": settings(&request(), fence, now)})
     }

@@ -10,7 +10,7 @@ use slipway_api::{Failure, Phase, RebootLease};
 use slipway_lab::simulated::RebootBehaviour;
 use slipway_lab::wait::wait_until;
 
-use crate::world::{BOUND, POLICY, World};
+use crate::world::{BOUND, POLICY, World, entered};
 
 async fn world(nodes: usize, failure: Value) -> Result<World> {
     let world = World::start(nodes).await?;
@@ -89,13 +89,18 @@ async fn an_open_breaker_lets_one_node_try_alone_and_its_success_closes_it() -> 
     })
     .await?;
     let lease = world.wait_reached(probe, Phase::Rebooting).await?;
-    let granted = lease.spec.grant.context("no grant")?.granted_at.0;
-    let paused = granted.duration_since(failure.at.0);
+    let paused = granted_at(&lease)?.duration_since(failure.at.0);
     ensure!(paused.as_millis() >= 20_000, "tried after {paused:#}");
     let other = if probe == "n2" { "n3" } else { "n2" };
     ensure!(!world.holds_slot(other).await?, "two tried at once");
-    world.assert_rebooted_once(probe).await?;
-    world.assert_rebooted_once(other).await?;
+    let tried = world.assert_rebooted_once(probe).await?;
+    let next = world.assert_rebooted_once(other).await?;
+    // A grant tells its time in whole seconds, cut off.
+    let (closed, granted) = (entered(&tried, Phase::Completed)?, granted_at(&next)?);
+    ensure!(
+        granted.as_second() >= closed.as_second(),
+        "the second one went at {granted}, and the first one had proved itself at {closed}"
+    );
     ensure!(failures(&world).await?.is_empty(), "it did not close");
     wait_event(&world, "BreakerClosed").await?;
     world.stop().await
@@ -108,15 +113,14 @@ async fn a_node_that_failed_pauses_and_the_pause_doubles() -> Result<()> {
     let mut pauses = Vec::new();
     for _ in 0..2 {
         let failed = wait_reason(&world, "n1", "BackingOff").await?;
-        let ended = ended(&failed)?;
+        let ended = entered(&failed, Phase::Failed)?;
         let again = world
             .cluster
             .wait_lease("n1", "granted again", BOUND, |lease| {
                 lease.granted_fence() > failed.granted_fence()
             })
             .await?;
-        let granted = again.spec.grant.context("no grant")?.granted_at.0;
-        pauses.push(granted.duration_since(ended).as_millis());
+        pauses.push(granted_at(&again)?.duration_since(ended).as_millis());
         world
             .cluster
             .wait_lease("n1", "failed again", BOUND, |lease| {
@@ -132,11 +136,10 @@ async fn a_node_that_failed_pauses_and_the_pause_doubles() -> Result<()> {
     world.stop().await
 }
 
-/// When the reboot of a lease that has failed ended.
-fn ended(lease: &RebootLease) -> Result<jiff::Timestamp> {
-    let transitions = lease.status.iter().flat_map(|status| &status.transitions);
-    let mut transitions = transitions.filter(|entry| entry.phase == Phase::Failed);
-    Ok(transitions.next_back().context("it did not fail")?.at.0)
+/// When the present reboot was granted.
+fn granted_at(lease: &RebootLease) -> Result<jiff::Timestamp> {
+    let grant = lease.spec.grant.as_ref();
+    Ok(grant.context("no grant")?.granted_at.0)
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use slipway_client::serve::{Answer, Routes, serve};
 use slipway_lab::simulated::Power;
 use slipway_lab::wait::wait_until;
 
-use crate::world::{BOUND, POLICY, World};
+use crate::world::{BOUND, POLICY, World, entered};
 
 /// Pods that run only where the node lets them: by its label `cart`.
 const CART: &str = r"
@@ -44,27 +44,17 @@ async fn world(nodes: usize, verify: Value) -> Result<World> {
     Ok(world)
 }
 
-/// When the present reboot entered a phase.
-fn entered(lease: &RebootLease, phase: Phase) -> Result<jiff::Timestamp> {
-    let transitions = lease.status.iter().flat_map(|status| &status.transitions);
-    let mut transitions = transitions.filter(|entry| entry.phase == phase);
-    let found = transitions
-        .next_back()
-        .context("it never was in that phase")?;
-    Ok(found.at.0)
-}
-
 /// Waits until the reboot with a fence above `after` has failed, and for this reason.
 async fn wait_failed(world: &World, node: &str, after: i64, reason: &str) -> Result<RebootLease> {
     let lease = world
         .cluster
-        .wait_lease(node, &format!("failed by {reason}"), BOUND, |lease| {
-            lease.phase() == Phase::Failed && lease.accepted_fence() > after
+        .wait_lease(node, &format!("ended by {reason}"), BOUND, |lease| {
+            lease.phase().is_terminal() && lease.accepted_fence() > after
         })
         .await?;
     let status = lease.status.clone().unwrap_or_default();
     ensure!(
-        status.reason == reason,
+        lease.phase() == Phase::Failed && status.reason == reason,
         "{}: {}",
         status.reason,
         status.message

@@ -272,3 +272,13 @@ pub(crate) fn is_cordoned(node: &Node) -> bool {
 pub(crate) fn is_ours(node: &Node) -> bool {
     node.annotations().contains_key(names::ANNOTATION_CORDONED)
 }
+
+/// When the present reboot entered a phase.
+pub(crate) fn entered(lease: &RebootLease, phase: Phase) -> Result<jiff::Timestamp> {
+    let transitions = lease.status.iter().flat_map(|status| &status.transitions);
+    let mut transitions = transitions.filter(|entry| entry.phase == phase);
+    let found = transitions
+        .next_back()
+        .context("it never was in that phase")?;
+    Ok(found.at.0)
+}

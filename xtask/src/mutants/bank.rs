@@ -10,6 +10,9 @@
 //! ```
 //! The old text must stand in the file exactly once. `MUTANT` in the new text becomes a question that
 //! is answered while the program runs, so that all of them are built together, once.
+//!
+//! A line `api protocol::failures::a_test` names the test on a real API server that has to fail
+//! without the rule: the program, then the test in it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,6 +40,8 @@ pub(crate) struct Mutant {
     pub(crate) breaks: String,
     /// The rule that it lacks.
     pub(crate) rule: String,
+    /// The test on a real API server that has to notice, as `program::test`; empty for none.
+    pub(crate) api: String,
     /// Its changes; together they take the rule away wherever it stands.
     pub(crate) hunks: Vec<Hunk>,
 }
@@ -85,6 +90,8 @@ fn parse(text: &str) -> Result<Vec<Mutant>> {
             breaks.clone_into(&mut mutant.breaks);
         } else if let Some(rule) = line.strip_prefix("rule ") {
             rule.clone_into(&mut mutant.rule);
+        } else if let Some(test) = line.strip_prefix("api ") {
+            test.clone_into(&mut mutant.api);
         } else if let Some(named) = line.strip_prefix("in ") {
             named.clone_into(&mut file);
         } else if let Some(old) = line.strip_prefix('-') {
@@ -197,12 +204,12 @@ mod tests {
     use super::*;
     use crate::cache;
 
-    const TEXT: &str = "# the bank\nmutant one\nbreaks S1\nrule G1\nin a.rs\n-if x {\n-    y\n+if x || MUTANT {\n+    y\n-z\n+MUTANT\n";
+    const TEXT: &str = "# the bank\nmutant one\nbreaks S1\nrule G1\napi p::m::t\nin a.rs\n-if x {\n-    y\n+if x || MUTANT {\n+    y\n-z\n+MUTANT\n";
 
     #[test]
     fn a_mutant_has_several_changes() {
         let all = parse(TEXT).unwrap();
-        assert_eq!(all[0].hunks.len(), 2);
+        assert_eq!((all[0].hunks.len(), all[0].api.as_str()), (2, "p::m::t"));
         assert_eq!(all[0].hunks[0].old, "if x {\n    y");
         let hunks: Vec<_> = all[0].hunks.iter().map(|hunk| ("one", hunk)).collect();
         let edited = edit("a/a.rs", "z if x {\n    y\n", &hunks).unwrap();

@@ -1,4 +1,6 @@
 //! The layers that a mutant is shown to, the cheapest first: each is a few test programs.
+//!
+//! The last one, [`API`], is not tried in turn: it runs the one test that a mutant names.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,9 @@ use crate::command::{cargo_in, output};
 
 /// Longest that a layer may take: a mutant that never ends is noticed by that.
 const LIMIT: Duration = Duration::from_mins(8);
+
+/// The layer of tests on a real API server.
+pub(crate) const API: &str = "api";
 
 /// What became of a mutant in a layer.
 pub(crate) enum Verdict {
@@ -69,6 +74,11 @@ const PLANS: &[Plan] = &[
         sees: &["crds", "planner", "node-agent"],
         targets: &[("tests/model", "exhaustive")],
     },
+    Plan {
+        name: API,
+        sees: EVERYTHING,
+        targets: &[("tests", "protocol"), ("tests", "plugin")],
+    },
 ];
 
 /// A layer that can be run.
@@ -102,6 +112,10 @@ pub(crate) fn build(copy: &Path, names: &[&str]) -> Result<Vec<Layer>> {
     let mut command = cargo_in(copy, "test");
     command.args(["--locked", "--no-run", "--quiet"]);
     command.args(["--message-format", "json", "--workspace"]);
+    // A place of its own: cargo tells the copy from the tree by the times of files alone, and would
+    // take programs with mutants in them for those of the tree.
+    command.arg("--target-dir");
+    command.arg(cache::directory()?.join("mutants/target"));
     let targets: Vec<&str> = plans
         .iter()
         .flat_map(|plan| plan.targets)
@@ -161,33 +175,63 @@ impl Layer {
 
     /// Runs the layer as a mutant; "" for none.
     pub(crate) fn run(&self, mutant: &str, seeds: u64) -> Result<Verdict> {
-        let logs = cache::directory()?.join("mutants/logs");
-        fs::create_dir_all(&logs).context("failed to make a directory for logs")?;
         for (directory, program) in &self.programs {
-            let log = logs.join(format!("{mutant}.{}.txt", self.name()));
-            let file = File::create(&log).context("failed to make a log")?;
-            let mut command = Command::new(program);
+            let log = log(&format!("{mutant}.{}", self.name()))?;
+            let mut command = start(directory, program, mutant);
             // A mutant need not be run twice to tell that it is the same.
             command
                 .args(["--skip", "byte_for_byte"])
-                .current_dir(directory)
-                .env("CARGO_MANIFEST_DIR", directory)
-                .env("SLIPWAY_MUTANT", mutant)
-                .env("SLIPWAY_SEEDS", seeds.to_string())
-                .env("RUST_BACKTRACE", "0")
-                .stdin(Stdio::null())
-                .stderr(file.try_clone().context("failed to share the log")?)
-                .stdout(file);
-            if let Some(by) = watch(&mut command, &log)? {
-                return Ok(Verdict::Killed(by));
+                .env("SLIPWAY_SEEDS", seeds.to_string());
+            if let Some(text) = watch(&mut command, &log)? {
+                return Ok(Verdict::Killed(finding(&text)));
             }
         }
         Ok(Verdict::Survived)
     }
+
+    /// Runs a single test, `program::test`, as a mutant; "" for none. Its programs inherit which
+    /// mutant they are.
+    pub(crate) fn run_test(&self, mutant: &str, test: &str) -> Result<Verdict> {
+        let (target, name) = test.split_once("::").unwrap_or((test, ""));
+        let mut targets = self.plan.targets.iter().zip(&self.programs);
+        let (_, (directory, program)) = targets
+            .find(|((_, one), _)| *one == target)
+            .with_context(|| format!("{} runs no program {target}", self.name()))?;
+        let log = log(&format!("{mutant}.{}", test.replace("::", ".")))?;
+        let mut command = start(directory, program, mutant);
+        command.args([name, "--exact"]);
+        if let Some(text) = watch(&mut command, &log)? {
+            return Ok(Verdict::Killed(said(&text)));
+        }
+        let printed = fs::read_to_string(&log).unwrap_or_default();
+        ensure!(printed.contains("ok. 1 passed"), "there is no test {test}");
+        Ok(Verdict::Survived)
+    }
 }
 
-/// Waits for a program; `None` when it found nothing wrong.
+/// The file for what a test program prints.
+fn log(name: &str) -> Result<PathBuf> {
+    let logs = cache::directory()?.join("mutants/logs");
+    fs::create_dir_all(&logs).context("failed to make a directory for logs")?;
+    Ok(logs.join(format!("{name}.txt")))
+}
+
+/// A test program as a mutant.
+fn start(directory: &Path, program: &Path, mutant: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(directory)
+        .env("CARGO_MANIFEST_DIR", directory)
+        .env("SLIPWAY_MUTANT", mutant)
+        .env("RUST_BACKTRACE", "0");
+    command
+}
+
+/// Waits for a program; `None` when it found nothing wrong, else what it printed.
 fn watch(command: &mut Command, log: &Path) -> Result<Option<String>> {
+    let file = File::create(log).context("failed to make a log")?;
+    let errors = file.try_clone().context("failed to share the log")?;
+    command.stdin(Stdio::null()).stdout(file).stderr(errors);
     let mut child = command.spawn().context("failed to start a test program")?;
     let begun = Instant::now();
     loop {
@@ -201,15 +245,38 @@ fn watch(command: &mut Command, log: &Path) -> Result<Option<String>> {
                 "{status}, and nothing was printed: {}",
                 log.display()
             );
-            return Ok(Some(finding(&text)));
+            return Ok(Some(text));
         }
         if begun.elapsed() > LIMIT {
             child.kill().context("failed to end a test program")?;
             child.wait().context("failed to wait")?;
-            return Ok(Some("it never ends".to_owned()));
+            return Ok(Some("Error: it never ends".to_owned()));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What a single test said: the root of its error.
+fn said(text: &str) -> String {
+    let (_, causes) = text.split_once("Caused by:\n").unwrap_or_default();
+    let mut causes = causes.lines().take_while(|line| !line.is_empty());
+    let first = causes.next();
+    let numbered = |line: &&str| {
+        line.trim_start()
+            .starts_with(|one: char| one.is_ascii_digit())
+    };
+    let cause = causes.filter(numbered).last().or(first);
+    let error = || text.lines().find(|line| line.starts_with("Error: "));
+    let root = cause.or_else(error).map(|line| {
+        line.trim_start_matches("Error: ")
+            .trim_start_matches(|one: char| one == ' ' || one == ':' || one.is_ascii_digit())
+            .to_owned()
+    });
+    short(&root.unwrap_or_else(|| finding(text)))
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(120).collect()
 }
 
 /// What noticed: the first broken invariant of a history, else the first test that failed.
@@ -229,10 +296,9 @@ fn finding(text: &str) -> String {
                 .to_owned(),
         )
     };
-    let all = broken
-        .or_else(failed)
-        .unwrap_or_else(|| "it failed".to_owned());
-    all.chars().take(120).collect()
+    let never = || text.strip_prefix("Error: ").map(str::to_owned);
+    let all = broken.or_else(failed).or_else(never);
+    short(&all.unwrap_or_else(|| "it failed".to_owned()))
 }
 
 #[cfg(test)]
@@ -245,6 +311,19 @@ mod tests {
         assert_eq!(finding(history), "seed 7 is broken: S1b: a cordon");
         let table = "test one ... ok\ntest two ... FAILED\n";
         assert_eq!(finding(table), "two");
+    }
+
+    #[test]
+    fn a_test_says_the_root_of_its_error() {
+        assert_eq!(
+            said("x\nError: verified after 4s\n\nfailures:\n"),
+            "verified after 4s"
+        );
+        let caused = "Error: n1 is\n  up\n\nCaused by:\n    waited 90s for n1\n\n";
+        assert_eq!(said(caused), "waited 90s for n1");
+        let twice = "Error: a\n\nCaused by:\n    0: waited\n    1: no such lease\n\nx";
+        assert_eq!(said(twice), "no such lease");
+        assert_eq!(said("test one ... FAILED\n"), "one");
     }
 
     #[test]

@@ -17,9 +17,9 @@ use crate::host::Offer;
 use crate::journal::Journal;
 
 /// The grant that every test speaks of.
-pub(super) const F: i64 = 7;
+pub(crate) const F: i64 = 7;
 /// The boot at accept.
-pub(super) const BOOT: &str = "boot-1";
+pub(crate) const BOOT: &str = "boot-1";
 /// Another one.
 pub(super) const NEXT_BOOT: &str = "boot-2";
 
@@ -27,7 +27,7 @@ pub(super) fn now() -> Timestamp {
     "2026-01-01T00:10:00Z".parse().unwrap()
 }
 
-pub(super) fn secs(seconds: u64) -> Duration {
+pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
@@ -53,7 +53,7 @@ pub(super) fn lease(phase: Phase) -> RebootLease {
 }
 
 /// The same with the second key, so many seconds old.
-pub(super) fn cleared(phase: Phase, age: i64) -> RebootLease {
+pub(crate) fn cleared(phase: Phase, age: i64) -> RebootLease {
     let mut lease = lease(phase);
     let at = now() - SignedDuration::from_secs(age);
     lease.spec.clear = Some(serde_json::from_value(json!({"fence": F, "at": at})).unwrap());
@@ -91,7 +91,7 @@ pub(super) fn ours(fence: i64) -> Mark {
 }
 
 /// Facts that fit the phase in every respect: the happy path.
-pub(super) fn facts(lease: RebootLease) -> Facts {
+pub(crate) fn facts(lease: RebootLease) -> Facts {
     let phase = lease.phase();
     let cordoned = matches!(phase, Phase::Draining | Phase::Drained | Phase::Rebooting);
     let committed = if phase == Phase::Rebooting { F } else { 0 };
