@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use crate::connect::ConnectOptions;
@@ -27,6 +28,10 @@ pub trait World {
     fn client(&self, options: &ConnectOptions) -> Client;
     /// What stops the program that asks.
     fn stop(&self) -> Option<Arc<dyn Stop>> {
+        None
+    }
+    /// Changes with every file of a simulated host that is looked at.
+    fn files(&self) -> Option<watch::Receiver<u64>> {
         None
     }
 }
@@ -104,6 +109,14 @@ pub(crate) fn ask<T>(question: impl FnOnce(&dyn World) -> T) -> Option<T> {
     // Cloned first: the answer may itself ask for the time.
     let world = WORLD.with(|world| world.borrow().clone());
     world.map(|world| question(world.as_ref()))
+}
+
+/// What changes with the files of a simulated host; `None` in every program. A simulation must not
+/// hear of them from the kernel: when it does is not decided by the seed, and what others do in the
+/// same directories is heard as well.
+#[must_use]
+pub fn files() -> Option<watch::Receiver<u64>> {
+    ask(|world| world.files()).flatten()
 }
 
 /// Runs what may block the thread: elsewhere, but in a simulation at once, because the order in

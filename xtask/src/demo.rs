@@ -32,15 +32,22 @@ pub(crate) fn run_demo(arguments: &[String]) -> Result<()> {
         setup::machines()?;
         setup::images()?;
     }
-    let program = setup::target().join("debug/slipway-demo");
-    let mut command = Command::new(&program);
+    let mut command = program();
     command
         .args(&words)
-        .current_dir(cache::root())
         .env("SLIPWAY_STATIC_PROGRAMS", setup::static_programs());
     // The demo takes this process' place: signals and the exit code are its own.
     let error = command.exec();
-    Err(error).with_context(|| format!("failed to start {}", program.display()))
+    Err(error).context("failed to start the demo")
+}
+
+/// The demo as it was built, in this checkout; without arguments.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(setup::target().join("debug/slipway-demo"));
+    command.current_dir(cache::root());
+    // As cargo tells its own tests: the program may have been built in another checkout.
+    command.env("CARGO_MANIFEST_DIR", cache::root().join("tests"));
+    command
 }
 
 /// Whether the demo runs on machines; says so in its arguments where nobody has chosen.

@@ -23,7 +23,7 @@ const SEEDS: u64 = 20;
 /// the alphabet, and one that starts last is waited for by nobody else.
 const LONG: &[&str] = &["crashes::", "lost::"];
 /// Tests of a program that run at once where they wait, whatever the number of processors.
-const WAITING_TESTS_AT_ONCE: usize = 6;
+const WAITING_TESTS_AT_ONCE: usize = 5;
 
 /// What a suite needs before it can run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,13 +128,6 @@ const SUITES: &[Suite] = &[
         commands: || Ok(vec![chosen(lab_tests(&["protocol"]), LONG, true)]),
     },
     Suite {
-        name: "drain",
-        what: "drains of the real agent on a real API server, and kubectl's judgement of pods",
-        needs: Needs::ControlPlane,
-        pace: Pace::Waits,
-        commands: || Ok(vec![lab_tests(&["drain"])]),
-    },
-    Suite {
         name: "protocol",
         what: "operator and agents on a real API server, simulated nodes",
         needs: Needs::ControlPlane,
@@ -147,6 +140,27 @@ const SUITES: &[Suite] = &[
         needs: Needs::Machines,
         pace: Pace::Waits,
         commands: || Ok(vec![machines()]),
+    },
+    Suite {
+        name: "plugin",
+        what: "kubectl reboot as a person runs it, on a simulated cluster",
+        needs: Needs::ControlPlane,
+        pace: Pace::Waits,
+        commands: || Ok(vec![lab_tests(&["plugin"])]),
+    },
+    Suite {
+        name: "notifications",
+        what: "notifications to receivers that record every byte, and of a cluster whose leader dies",
+        needs: Needs::ControlPlane,
+        pace: Pace::Waits,
+        commands: || Ok(vec![lab_tests(&["notifications"])]),
+    },
+    Suite {
+        name: "drain",
+        what: "drains of the real agent on a real API server, and kubectl's judgement of pods",
+        needs: Needs::ControlPlane,
+        pace: Pace::Waits,
+        commands: || Ok(vec![lab_tests(&["drain"])]),
     },
     Suite {
         name: "api",
@@ -170,25 +184,11 @@ const SUITES: &[Suite] = &[
         commands: || Ok(vec![lab_tests(&["blockers"])]),
     },
     Suite {
-        name: "notifications",
-        what: "notifications to receivers that record every byte, and of a cluster whose leader dies",
-        needs: Needs::ControlPlane,
-        pace: Pace::Waits,
-        commands: || Ok(vec![lab_tests(&["notifications"])]),
-    },
-    Suite {
         name: "lab",
         what: "the lab itself: control planes, simulated nodes",
         needs: Needs::ControlPlane,
         pace: Pace::Waits,
         commands: || Ok(vec![lab_tests(&["control_plane", "simulated"])]),
-    },
-    Suite {
-        name: "plugin",
-        what: "kubectl reboot as a person runs it, on a simulated cluster",
-        needs: Needs::ControlPlane,
-        pace: Pace::Waits,
-        commands: || Ok(vec![lab_tests(&["plugin"])]),
     },
     Suite {
         name: "timeline",
@@ -340,8 +340,8 @@ fn chosen(mut command: Command, names: &[&str], those: bool) -> Command {
 }
 
 fn demo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(setup::target().join("debug/slipway-demo"));
-    command.args(arguments).current_dir(cache::root());
+    let mut command = crate::demo::program();
+    command.args(arguments);
     command
 }
 

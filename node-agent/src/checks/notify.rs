@@ -11,13 +11,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
+use slipway_client::simulate;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 
 /// The watches of one wait.
 pub struct Changes {
     watcher: Option<AsyncFd<Watcher>>,
     /// Names that matter, by watch descriptor.
     wanted: BTreeMap<i32, Vec<OsString>>,
+    /// Stands for the kernel in a simulation.
+    simulated: Option<watch::Receiver<u64>>,
 }
 
 struct Watcher(Inotify);
@@ -32,15 +36,31 @@ impl Changes {
     /// Sets the watches. Where that fails, only the poll of [`Self::wait`] is left.
     pub fn of(paths: &[PathBuf]) -> Self {
         let mut wanted = BTreeMap::new();
-        let watcher = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
-            .ok()
-            .inspect(|inotify| {
-                for path in paths {
-                    watch_chain(inotify, path, &mut wanted);
-                }
-            })
-            .and_then(register);
-        Self { watcher, wanted }
+        let simulated = simulate::files();
+        if simulated.is_some() {
+            return Self {
+                watcher: None,
+                wanted,
+                simulated,
+            };
+        }
+        let mut watcher = None;
+        // Instances are few, and shared by all that root runs on the host.
+        if !paths.is_empty() {
+            watcher = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
+                .inspect(|inotify| {
+                    for path in paths {
+                        watch_chain(inotify, path, &mut wanted);
+                    }
+                })
+                .ok()
+                .and_then(register);
+        }
+        Self {
+            watcher,
+            wanted,
+            simulated,
+        }
     }
 
     /// Returns when something may have changed, and after `poll` at the latest.
@@ -49,7 +69,12 @@ impl Changes {
         drop(tokio::time::timeout(poll, self.event()).await);
     }
 
-    async fn event(self) {
+    async fn event(mut self) {
+        if let Some(simulated) = &mut self.simulated {
+            // The world ends with the simulation, and every program before it.
+            drop(simulated.changed().await);
+            return;
+        }
         let Some(watcher) = self.watcher.as_ref() else {
             return std::future::pending().await;
         };

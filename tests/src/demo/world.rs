@@ -14,6 +14,7 @@ use slipway_api::names;
 use tokio::time::timeout;
 
 use super::options::{DemoOptions, Machines};
+use crate::chart;
 use crate::control_plane::{ControlPlane, apply};
 use crate::images::Image;
 use crate::machines::{Cluster, ClusterOptions};
@@ -85,7 +86,7 @@ impl World {
     /// Installs Slipway as a user does, and waits until every agent and the operators are Ready.
     pub async fn install(&self) -> Result<()> {
         let client = self.client()?;
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/install.yaml");
+        let file = chart::repository().join("examples/install.yaml");
         apply::apply_file(&client, &file)
             .await
             .context("failed to install Slipway")?;

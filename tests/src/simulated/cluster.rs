@@ -1,7 +1,7 @@
 //! A control plane with simulated nodes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::launch::Programs;
 use super::machine::Machine;
 use super::node_status::NodeReporter;
 use super::options::SimulatedOptions;
+use crate::chart;
 use crate::control_plane::{ControlPlane, apply};
 use crate::fault_proxy::FaultProxy;
 
@@ -171,7 +172,7 @@ impl Drop for Nodes {
 
 /// The folder of examples in this checkout.
 pub(crate) fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+    chart::repository().join("examples")
 }
 
 /// Our programs, where Cargo puts them: beside this one, or above it for a test.

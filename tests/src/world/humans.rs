@@ -338,5 +338,6 @@ impl Simulation {
         } else {
             drop(std::fs::remove_file(sentinel));
         }
+        self.machines.files.send_modify(|changes| *changes += 1);
     }
 }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use slipway_api::policy::RebootMethod;
 use slipway_node_agent::Host;
 use slipway_node_agent::host::{HostError, Offer, RebootError};
+use tokio::sync::watch;
 
 use super::crash::{Crashes, Moment};
 use super::time::Clock;
@@ -104,6 +105,8 @@ pub(super) type OnCall = Box<dyn Fn(&str, &Machine) + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Machines {
     all: Arc<Mutex<BTreeMap<String, Machine>>>,
+    /// Changes with every file of a machine that an agent looks at.
+    pub(super) files: watch::Sender<u64>,
     on_call: Arc<OnCall>,
     clock: Clock,
     crashes: Crashes,
@@ -114,6 +117,7 @@ impl Machines {
     pub(super) fn new(clock: Clock, crashes: Crashes, on_call: OnCall) -> Self {
         Self {
             all: Arc::default(),
+            files: watch::Sender::default(),
             on_call: Arc::new(on_call),
             clock,
             crashes,

@@ -135,14 +135,11 @@ pub(super) fn in_world<T>(
     let outcome = runtime.block_on(async {
         let clock = Clock::begin();
         let api = FakeApi::new(Arc::new(move || clock.wall()), seed);
-        let world = Simulated {
-            clock,
-            api: api.clone(),
-        };
-        let _installed = simulate::install(Rc::new(world));
         let network = SimulatedNetwork::new(clock, crashes.clone(), seed, &without);
-        let mut simulation =
-            Simulation::new((clock, api, network), (seed, rng, without), crashes, setup);
+        let around = (clock, api.clone(), network);
+        let mut simulation = Simulation::new(around, (seed, rng, without), crashes, setup);
+        let files = simulation.machines.files.clone();
+        let _installed = simulate::install(Rc::new(Simulated { clock, api, files }));
         if std::env::var_os("SLIPWAY_TRACE").is_some() {
             simulation.record.history().show();
         }

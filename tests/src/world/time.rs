@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use slipway_client::ConnectOptions;
 use slipway_client::simulate::{Stop, Task, World};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::fake_api::FakeApi;
@@ -128,6 +129,8 @@ pub(super) struct Simulated {
     pub(super) clock: Clock,
     /// The API server.
     pub(super) api: FakeApi,
+    /// Changes with the files of the machines.
+    pub(super) files: watch::Sender<u64>,
 }
 
 impl World for Simulated {
@@ -151,6 +154,10 @@ impl World for Simulated {
     fn stop(&self) -> Option<Arc<dyn Stop>> {
         let process = PRESENT.with(|present| present.borrow().clone());
         process.map(|process| -> Arc<dyn Stop> { process })
+    }
+
+    fn files(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.files.subscribe())
     }
 
     fn client(&self, options: &ConnectOptions) -> Client {

@@ -119,7 +119,7 @@ pub(crate) async fn an_agent_as_a_service_reports_its_machine() -> Result<()> {
         .environment
         .insert("SLIPWAY_SETTLE".into(), "200ms".into());
     let cluster = PlainCluster::start(options).await?;
-    let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/install.yaml");
+    let install = slipway_lab::chart::repository().join("examples/install.yaml");
     cluster.apply_file(&install).await?;
     let result = reports_what_the_host_asks_for(&cluster).await;
     if result.is_err() {

@@ -1,6 +1,5 @@
 //! The whole of Slipway on real kubelets, installed as a user installs it.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -93,7 +92,7 @@ pub(crate) async fn explain(cluster: &Cluster) {
 
 async fn is_rebooted_and_given_back(cluster: &Cluster) -> Result<()> {
     let started = Instant::now();
-    let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/install.yaml");
+    let install = slipway_lab::chart::repository().join("examples/install.yaml");
     cluster.apply_file(&install).await?;
     cluster.apply(WORKLOAD_AND_POLICY).await?;
     wait_until("agents and operators to be Ready", BOUND, || async {

@@ -1,6 +1,6 @@
 //! What the plugin says: plan, explain and status, in every format.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use slipway_lab::wait::wait_until;
 use crate::{BOUND, line, night};
 
 fn examples() -> Result<Vec<PathBuf>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let directory = slipway_lab::chart::repository().join("examples");
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
