@@ -1,7 +1,6 @@
 //! Which requests an executor makes, and how often.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -73,28 +72,53 @@ fn read(path: &str) -> Value {
     }
 }
 
-#[tokio::test]
-async fn g2_a_grant_that_meets_a_newer_lease_is_forgotten() {
-    let grants = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&grants);
+/// Grants a reboot to a lease with this spec; returns what became of it, and the writes that were
+/// tried, of which those of the lease meet a conflict.
+async fn grant_to(spec: Value) -> (Result<Done, CallError>, Vec<String>) {
+    let writes = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&writes);
     let client = stand_in::client(begun(), move |method, path| {
         let of_lease = path.ends_with("/rebootleases/n");
+        if method != "GET" {
+            let mut noted = noted.lock().unwrap();
+            noted.push(format!("{method} {path}"));
+        }
         if of_lease && method == "PATCH" {
-            counted.fetch_add(1, Ordering::Relaxed);
             let refusal = json!({"kind": "Status", "status": "Failure", "reason": "Conflict",
                 "code": 409, "message": "the object has been modified"});
             return (409, refusal);
         }
         if of_lease {
-            let lease = lease("l", &Value::Null, &Value::Null);
+            let lease = lease("l", &spec, &Value::Null);
             return (200, serde_json::to_value(lease).unwrap());
         }
         (200, read(path))
     });
-    let ctx = context(client);
-    let answer = grant::grant(&ctx, &snapshot(), &request()).await;
+    let answer = grant::grant(&context(client), &snapshot(), &request()).await;
+    let writes = writes.lock().unwrap().clone();
+    (answer, writes)
+}
+
+#[tokio::test]
+async fn g2_a_grant_that_meets_a_newer_lease_is_forgotten() {
+    let (answer, writes) = grant_to(Value::Null).await;
     assert!(answer.is_err_and(|error| error.is_conflict()));
-    assert_eq!(grants.load(Ordering::Relaxed), 1);
+    let [slot, grant] = writes.as_slice() else {
+        panic!("{writes:?}");
+    };
+    assert!(slot.ends_with("/rebootledgers/cluster/status"), "{slot}");
+    assert!(grant.ends_with("/rebootleases/n"), "{grant}");
+}
+
+#[tokio::test]
+async fn g1_a_lease_that_does_not_wait_any_more_takes_no_slot() {
+    let held = json!({"hold": {"by": "ada"}});
+    let (answer, writes) = grant_to(held).await;
+    assert_eq!(
+        answer.unwrap(),
+        Done::Skipped("the node is held".to_owned())
+    );
+    assert_eq!(writes, Vec::<String>::new());
 }
 
 #[tokio::test]
