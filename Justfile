@@ -32,6 +32,10 @@ images:
 mutants *arguments:
     cargo xtask mutants {{arguments}}
 
+# Measures `planner` or `agent` against its goals.
+bench what:
+    cargo xtask bench {{what}}
+
 # Mangles what the agent reads: all targets for a minute, or `fuzz TARGET --seconds N`.
 fuzz *arguments:
     cargo xtask fuzz {{arguments}}

@@ -16,6 +16,7 @@ pub mod control_plane;
 pub mod demo;
 pub mod fake_api;
 pub mod fault_proxy;
+pub mod footprint;
 pub mod images;
 pub mod machines;
 pub mod plugin;

@@ -4,16 +4,23 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
+use slipway_client::clock::wall;
 use slipway_lab::control_plane::apply::apply_yaml;
+use slipway_lab::footprint::process::Meter;
+use slipway_lab::footprint::requests::{Requests, agent_user};
+use slipway_lab::footprint::table::CONNECTIONS_MOST_MAX;
 use slipway_lab::simulated::{Power, SimulatedCluster, SimulatedOptions};
 use slipway_lab::wait::wait_until;
 
 const BOUND: Duration = Duration::from_secs(30);
+/// How long an agent at rest is listened to.
+const SILENCE: Duration = Duration::from_secs(6);
 
 const WORKLOAD: &str = r"
 apiVersion: apps/v1
@@ -118,9 +125,16 @@ async fn pods_run_move_when_evicted_and_live_through_a_reboot() -> Result<()> {
 }
 
 #[tokio::test]
-async fn agents_run_as_pods_with_their_own_tokens_and_come_back_when_killed() -> Result<()> {
-    let cluster = SimulatedCluster::start(SimulatedOptions::with_nodes(2)).await?;
+async fn agents_run_as_pods_with_their_own_tokens_rest_and_come_back_when_killed() -> Result<()> {
+    let mut options = SimulatedOptions::with_nodes(2);
+    // Sentinels are noticed by an event.
+    let poll = ("SLIPWAY_POLL".to_owned(), "1h".to_owned());
+    options.environment.extend([poll]);
+    options.control_plane.audit = true;
+    options.control_plane.audited_users = vec![agent_user()];
+    let cluster = SimulatedCluster::start(options).await?;
     cluster.wait_agents(BOUND).await?;
+    assert_rests(&cluster, "n1").await?;
     cluster.set_sentinel("n1")?;
     wait_until("the agent to report", BOUND, || async {
         let node = cluster.node("n1").await?;
@@ -143,6 +157,40 @@ async fn agents_run_as_pods_with_their_own_tokens_and_come_back_when_killed() ->
         "the pod itself was replaced"
     );
     cluster.stop().await
+}
+
+/// One thread, one watch, no heartbeat (docs/design/footprint.md).
+async fn assert_rests(cluster: &SimulatedCluster, node: &str) -> Result<()> {
+    let pod = cluster.agent_pod(node).await?;
+    let port = cluster.control_plane().port();
+    let used = wait_until("the agent to have one thread", BOUND, || async {
+        let pid = cluster.program_pid(&pod).context("it does not run")?;
+        let mut meter = Meter::new(port);
+        meter.look(pid)?;
+        let used = meter.used();
+        // Those that read files at its start end after ten seconds.
+        Ok((used.threads == 1).then_some(used))
+    })
+    .await?;
+    ensure!(
+        (1..=CONNECTIONS_MOST_MAX).contains(&used.connections),
+        "{used:?}"
+    );
+    let since = wall();
+    // Silence is what is looked for, so it takes its time: a heartbeat would be heard.
+    tokio::time::sleep(SILENCE).await;
+    let logs = cluster.control_plane().audit_logs()?;
+    let asked = |within| Requests::of(&logs, node, within);
+    let at_rest = asked(since..wall());
+    ensure!(at_rest.but_watches() == 0, "{at_rest:?}");
+    ensure!(at_rest.watches() <= 1, "{at_rest:?}");
+    // Else the log would prove nothing.
+    let before = asked(Timestamp::MIN..since);
+    ensure!(
+        before.watches() > 0 && before.but_watches() > 0,
+        "{before:?}"
+    );
+    Ok(())
 }
 
 fn asks_for_reboot(node: &k8s_openapi::api::core::v1::Node) -> bool {

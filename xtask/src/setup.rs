@@ -13,6 +13,8 @@ use crate::command::{cargo, output, run, step};
 
 /// The target that images are built for; naming it keeps static linking away from build scripts.
 const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What makes them static.
+const STATIC_FLAGS: &str = "-C target-feature=+crt-static";
 /// The profile of the static programs (see the workspace's Cargo.toml).
 const STATIC_PROFILE: &str = "lab";
 
@@ -141,7 +143,6 @@ pub(crate) fn browser() -> Result<()> {
 /// Builds the operator and the agent statically, and their images as OCI archives.
 pub(crate) fn images() -> Result<Vec<PathBuf>> {
     step("building static programs and their images", || {
-        let flags = "-C target-feature=+crt-static";
         run(cargo("build")
             .args([
                 "--locked",
@@ -157,7 +158,7 @@ pub(crate) fn images() -> Result<Vec<PathBuf>> {
                 "slipway-node-agent",
                 "--bins",
             ])
-            .env("RUSTFLAGS", flags))?;
+            .env("RUSTFLAGS", STATIC_FLAGS))?;
         let programs = static_programs();
         let directory = programs.join("images");
         fs::create_dir_all(&directory).context("failed to make the directory of images")?;
@@ -165,6 +166,23 @@ pub(crate) fn images() -> Result<Vec<PathBuf>> {
         let written = output(command.arg(&programs).arg(&directory))?;
         Ok(written.lines().map(PathBuf::from).collect())
     })
+}
+
+/// Builds the agent as it is released: statically, for size.
+pub(crate) fn released_agent() -> Result<PathBuf> {
+    step(
+        "building the agent for release (minutes the first time)",
+        || {
+            run(cargo("build")
+                .args(["--locked", "--release", "--target", STATIC_TARGET])
+                .args(["--package", "slipway-node-agent"])
+                .args(["--bin", "slipway-node-agent"])
+                .env("RUSTFLAGS", STATIC_FLAGS))?;
+            Ok(target()
+                .join(STATIC_TARGET)
+                .join("release/slipway-node-agent"))
+        },
+    )
 }
 
 /// cargo-deny, installed into the cache where it is not there yet.

@@ -19,6 +19,8 @@ pub type Lock = (String, String, String, String, u32, u32);
 /// How one call is answered.
 #[derive(Clone, Debug)]
 pub enum Answer {
+    /// A return without a body.
+    Done,
     /// A return with a string.
     Word(String),
     /// A return with locks.
@@ -56,7 +58,12 @@ impl Answer {
     pub(crate) fn is_return(&self) -> bool {
         matches!(
             self,
-            Self::Word(_) | Self::Locks(_) | Self::Flag(_) | Self::State(_) | Self::Garbled(..)
+            Self::Done
+                | Self::Word(_)
+                | Self::Locks(_)
+                | Self::Flag(_)
+                | Self::State(_)
+                | Self::Garbled(..)
         )
     }
 
@@ -65,6 +72,7 @@ impl Answer {
             Some(message(RETURN, to, None, signature, body))
         };
         match self {
+            Self::Done => returned(serial, "", &[]),
             Self::Word(word) => returned(serial, "s", &string(word)),
             Self::Locks(locks) => returned(serial, "a(ssssuu)", &list(locks)),
             Self::Flag(flag) => {

@@ -236,7 +236,7 @@ fn judge(action: &Action, raw: &Raw, facts: &Facts) {
         }
         Action::Commit { fence } => {
             assert!(["Drained", "Rebooting"].contains(&raw.phase()));
-            assert_eq!(raw.number("/status/fence"), Some(*fence));
+            assert_eq!(raw.number("/status/fence").unwrap_or(0), *fence);
             granted(*fence, raw, facts);
             second_key(*fence, raw, facts);
             assert!(committed(facts).is_some_and(|committed| committed <= *fence) && !fires);
@@ -257,7 +257,7 @@ fn judge(action: &Action, raw: &Raw, facts: &Facts) {
         Action::Cordon { fence } | Action::Evict { fence } | Action::MarkDrained { fence } => {
             assert!(["Draining", "Drained"].contains(&raw.phase()));
             assert!(!fires && !revoked(*fence, raw));
-            assert_eq!(raw.number("/status/fence"), Some(*fence));
+            assert_eq!(raw.number("/status/fence").unwrap_or(0), *fence);
         }
         Action::MarkRebooted { .. } => {
             let noted = match &facts.journal {

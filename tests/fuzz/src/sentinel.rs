@@ -98,12 +98,14 @@ fn change(u: &mut Unstructured<'_>, root: &Path, place: &Path) {
 
 /// The path that the installer has named, or one that is none.
 fn path(u: &mut Unstructured<'_>, watched: &Path) -> PathBuf {
+    // Never another absolute one: a file of this machine is nobody's sentinel, and below /host another
+    // rule holds.
+    let below = |place: &Path, text: String| place.join(text.trim_start_matches('/'));
     match byte(u) % 4 {
         0 => watched.join(PLACES[0]),
         1 => watched.join(one_of(u, &PLACES)),
-        2 => watched.join(one_of(u, &PLACES)).join(text(u, 32)),
-        // Never another absolute one: a device of this machine is nobody's sentinel.
-        _ => watched.join(text(u, 255).trim_start_matches('/')),
+        2 => below(&watched.join(one_of(u, &PLACES)), text(u, 32)),
+        _ => below(watched, text(u, 255)),
     }
 }
 

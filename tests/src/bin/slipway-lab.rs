@@ -6,11 +6,13 @@
 )]
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use slipway_lab::footprint::table::rows;
 use slipway_lab::images::Image;
-use slipway_lab::{browser, chart, machines, prometheus};
+use slipway_lab::{browser, chart, footprint, machines, prometheus};
 
 /// Sets up what the lab's suites and the demo need.
 #[derive(Parser)]
@@ -42,6 +44,15 @@ enum Verb {
         programs: PathBuf,
         /// Where the archives go.
         archives: PathBuf,
+    },
+    /// Measures what an agent costs its node and the API server; fails where a ceiling is passed.
+    Footprint {
+        /// The agent's program, linked statically or for this machine.
+        #[arg(long)]
+        agent: PathBuf,
+        /// How long each of the situations at rest is watched, in seconds.
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
     },
     /// Prints the chart rendered with its default values, as examples/install.yaml has it.
     Chart,
@@ -113,10 +124,34 @@ fn main() -> Result<()> {
                 println!("{}", archive.display());
             }
         }
+        Verb::Footprint { agent, seconds } => measure(agent, seconds)?,
         Verb::Chart => print!(
             "{}",
             chart::install_yaml().context("failed to render the chart")?
         ),
     }
     Ok(())
+}
+
+fn measure(agent: PathBuf, seconds: u64) -> Result<()> {
+    slipway_client::install_crypto_provider();
+    let size = std::fs::metadata(&agent)
+        .with_context(|| format!("failed to find {}", agent.display()))?
+        .len();
+    let options = footprint::Options {
+        agent,
+        window: Duration::from_secs(seconds),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let measured = runtime.block_on(footprint::measure(&options))?;
+    let rows = rows(size, &measured);
+    for row in &rows {
+        println!("{row}");
+    }
+    match rows.iter().filter(|row| row.is_over()).count() {
+        0 => Ok(()),
+        passed => bail!("{passed} ceilings are passed"),
+    }
 }

@@ -1,6 +1,7 @@
 //! Who wrote what: the API servers' audit logs.
 //!
-//! Only writes to Nodes and to our own kinds are logged, each with the object as it is afterwards.
+//! Only writes to Nodes and to our own kinds are logged, each with the object as it is afterwards; of
+//! users that a test names, every request.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,12 +11,22 @@ use anyhow::{Context, Result};
 use super::ControlPlane;
 
 /// Says what is logged.
-pub(super) const POLICY: &str = r#"
+pub(super) fn policy(users: &[String]) -> String {
+    let users = match users.join("\", \"") {
+        users if users.is_empty() => String::new(),
+        users => format!("- {{level: Metadata, users: [\"{users}\"]}}\n"),
+    };
+    [HEAD, &users, WRITES].concat()
+}
+
+const HEAD: &str = "
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 omitManagedFields: true
 rules:
+";
+const WRITES: &str = r#"
 - level: None
   verbs: [get, list, watch]
 - level: RequestResponse

@@ -21,6 +21,8 @@ pub struct ControlPlaneOptions {
     pub feature_gates: BTreeMap<String, bool>,
     /// Whether the API servers log who writes what, for `ControlPlane::audit_logs`.
     pub audit: bool,
+    /// Users of whom every request is logged as well, reads and watches included.
+    pub audited_users: Vec<String>,
     /// Further flags of the API server, each as `--name=value`.
     pub api_server_flags: Vec<String>,
     /// Further flags of the controller manager.
@@ -45,6 +47,7 @@ impl Default for ControlPlaneOptions {
             extra_names: Vec::new(),
             feature_gates: BTreeMap::new(),
             audit: false,
+            audited_users: Vec::new(),
             api_server_flags: Vec::new(),
             controller_manager_flags: Vec::new(),
             controller_manager: true,

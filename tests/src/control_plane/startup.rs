@@ -67,7 +67,7 @@ impl ControlPlane {
             (&files.kubelet_key, &kubelet_client.key),
             (&files.service_account_key, &private),
             (&files.service_account_public_key, &public),
-            (&files.audit_policy, &audit::POLICY.to_owned()),
+            (&files.audit_policy, &audit::policy(&options.audited_users)),
         ] {
             write_private(path, content)?;
         }

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::kubelet::Kubelet;
 use super::launch::Programs;
+use super::logind;
 use super::machine::Machine;
 use super::node_status::NodeReporter;
 use super::options::SimulatedOptions;
@@ -143,6 +144,10 @@ impl SimulatedCluster {
             programs,
             number,
         );
+        if options.agent.is_some() {
+            let task = logind::start(machine.host().clone())?;
+            self.nodes.tasks.push(task);
+        }
         self.nodes.tasks.push(tokio::spawn(machine.clone().run()));
         self.nodes.tasks.push(tokio::spawn(reporter.run()));
         self.nodes.tasks.push(tokio::spawn(kubelet.run()));
@@ -189,9 +194,11 @@ fn programs(options: &SimulatedOptions) -> Result<Programs> {
             })
     };
     let environment = options.environment.clone().into_iter().collect();
+    let agent = options.agent.clone();
     Ok(Programs {
-        agent: find("simulated-agent")?,
+        agent: agent.map_or_else(|| find("simulated-agent"), Ok)?,
         operator: find("lab-operator")?,
+        probe_every: options.probe_every,
         environment,
     })
 }

@@ -112,6 +112,12 @@ impl SimulatedCluster {
         })
     }
 
+    /// The process of a pod's program, by the pod's UID; none while it does not run.
+    pub fn program_pid(&self, uid: &str) -> Option<u32> {
+        let mut machines = self.machines().values();
+        machines.find_map(|machine| machine.with_program(uid, |program| program.pid()).flatten())
+    }
+
     fn with_process<T>(&self, uid: &str, work: impl FnOnce(&mut Process) -> T) -> Result<T> {
         let machine = self
             .machines()

@@ -254,8 +254,8 @@ impl Kubelet {
     /// Asks a program whether it is ready, and says so with its restarts.
     async fn probe(&self, uid: &str) -> (bool, u32) {
         let target = self.machine.with_program(uid, |program| {
-            let running = program.pid().is_some();
-            (running, program.starts(), program.launch().port)
+            let due = program.pid().is_some() && program.is_probe_due(self.programs.probe_every);
+            (due, program.starts(), program.launch().port)
         });
         if let Some((true, starts, port)) = target {
             let ready = probe::is_ready(port).await;

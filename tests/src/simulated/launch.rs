@@ -1,11 +1,13 @@
 //! How the program of a pod is started on a simulated machine.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
+use super::logind;
 use super::machine::Machine;
 use super::pods::{self, Kind};
 use super::program::Launch;
@@ -29,6 +31,8 @@ const OVERRIDDEN: [&str; 10] = [
 pub(super) struct Programs {
     pub(super) agent: PathBuf,
     pub(super) operator: PathBuf,
+    /// How often one that is Ready is asked again.
+    pub(super) probe_every: Duration,
     /// Set on top of what the pods say.
     pub(super) environment: Vec<(String, String)>,
 }
@@ -54,6 +58,7 @@ pub(super) fn of(
         ("SLIPWAY_SENTINELS", text(&host.sentinel())),
         ("SLIPWAY_STATE_DIR", text(&host.state())),
         ("SLIPWAY_HOST_DIR", text(host.root())),
+        ("SLIPWAY_DBUS_ADDRESS", logind::address(host)),
     ]
     .map(|(name, value)| (name.to_owned(), value));
     for (name, value) in own.into_iter().chain(programs.environment.clone()) {

@@ -13,6 +13,7 @@ mod faults;
 mod host;
 mod kubelet;
 mod launch;
+mod logind;
 mod machine;
 mod node_status;
 mod observe;

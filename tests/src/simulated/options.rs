@@ -1,6 +1,7 @@
 //! What a test may choose about its simulated cluster.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::control_plane::ControlPlaneOptions;
@@ -18,6 +19,10 @@ pub struct SimulatedOptions {
     pub behind_proxy: bool,
     /// Whether to apply `examples/install.yaml`.
     pub install: bool,
+    /// The real agent, in place of the one on a simulated host: its machine has a logind of ours then.
+    pub agent: Option<PathBuf>,
+    /// How often a program that is Ready is asked again whether it is; at every look where it is zero.
+    pub probe_every: Duration,
     /// Environment of agents and operators on top of what their pods say. The default makes an
     /// agent believe its sentinel files at once instead of after some seconds.
     pub environment: BTreeMap<String, String>,
@@ -38,6 +43,8 @@ impl Default for SimulatedOptions {
             off_for: Duration::from_secs(1),
             behind_proxy: false,
             install: true,
+            agent: None,
+            probe_every: Duration::ZERO,
             environment: environment
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),

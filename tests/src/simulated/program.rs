@@ -53,6 +53,7 @@ pub(super) struct Program {
     start_at: Option<Instant>,
     kill_at: Option<Instant>,
     ready: bool,
+    probed_at: Option<Instant>,
 }
 
 impl Program {
@@ -64,6 +65,7 @@ impl Program {
             start_at: Some(now),
             kill_at: None,
             ready: false,
+            probed_at: None,
         }
     }
 
@@ -97,7 +99,14 @@ impl Program {
     pub(super) fn probed(&mut self, starts: u32, ready: bool) {
         if self.starts == starts && self.process.is_some() {
             self.ready = ready;
+            self.probed_at = Some(Instant::now());
         }
+    }
+
+    /// Whether to ask it; one that is Ready only every so often.
+    pub(super) fn is_probe_due(&self, every: Duration) -> bool {
+        let asked = self.probed_at.filter(|_| self.is_ready());
+        asked.is_none_or(|at| at.elapsed() >= every)
     }
 
     pub(super) fn starts(&self) -> u32 {
