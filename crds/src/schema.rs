@@ -113,7 +113,7 @@ pub(crate) fn check_names(_: &mut SchemaGenerator) -> Schema {
             "type": "string",
             "maxLength": 64,
             "x-kubernetes-validations": [{
-                "rule": "self in ['*', 'sentinel-file', 'kernel']",
+                "rule": "self in ['*', 'sentinel-file', 'kernel', 'node-condition', 'packages'] || self.matches('^command/[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$')",
                 "message": checks::UNKNOWN_FIX,
             }],
         },

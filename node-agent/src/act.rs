@@ -22,7 +22,7 @@ use crate::error::PassError;
 use crate::evict;
 use crate::facts::{JournalView, LeaseView, Outcome};
 use crate::host::Offer;
-use crate::pass::{Agent, Observed, writer};
+use crate::pass::{Agent, Observed, triggers, writer};
 use crate::rest::{self, Rest};
 use crate::{lease_write, node_write, reason};
 
@@ -210,7 +210,7 @@ impl Agent {
     /// What the checks say, if the lease says something else.
     fn news_of_checks(&self, lease: &RebootLease) -> Option<Vec<CheckStatus>> {
         let told = lease.status.as_ref().map(|status| status.checks.as_slice());
-        let board = self.board.borrow();
+        let board = self.board.borrow().with_missing(&triggers(Some(lease)));
         board.statuses(told.unwrap_or_default(), clock::wall())
     }
 

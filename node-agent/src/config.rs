@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
+use crate::checks::installed::InstalledChecks;
+
 /// Everything that [`crate::run`] needs to know; constructible in code, for tests and the demo.
 #[derive(Args, Clone, Debug)]
 pub struct AgentConfig {
@@ -52,6 +54,9 @@ pub struct AgentConfig {
     /// Where the host keeps its kernels.
     #[command(flatten)]
     pub kernels: KernelPlaces,
+    /// Checks of the installed configuration.
+    #[arg(skip)]
+    pub checks: InstalledChecks,
 }
 
 /// Where the check `kernel` looks; it does not apply where there is nothing.
@@ -124,7 +129,7 @@ pub struct Cli {
         default_value = "unix:path=/host/run/dbus/system_bus_socket"
     )]
     pub dbus_address: String,
-    /// File with the installed configuration, as JSON: methods to reboot the host, by name.
+    /// File with the installed configuration, as JSON: methods to reboot the host, and checks.
     #[arg(long, env = "SLIPWAY_CONFIG")]
     pub config: Option<PathBuf>,
     /// Format of the log.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::checks::installed::InstalledChecks;
+
 /// Most words of a command.
 const WORDS_MAX: usize = 64;
 /// Longest name of a method, as the policies' schema has it.
@@ -20,6 +22,8 @@ const NAME_MAX: usize = 63;
 pub struct Installed {
     /// Ways to reboot the host, by the name that policies use.
     pub methods: BTreeMap<String, Method>,
+    /// What checks the host beside what every agent has.
+    pub checks: InstalledChecks,
 }
 
 /// A way to reboot the host.
@@ -51,6 +55,9 @@ pub enum InstalledError {
         #[source]
         source: serde_json::Error,
     },
+    /// What it says about checks cannot be obeyed.
+    #[error("{0}")]
+    Checks(String),
     /// A method cannot be obeyed.
     #[error("method {name} of the agent's configuration: {problem}")]
     Method {
@@ -85,7 +92,10 @@ impl Installed {
                 return Err(InstalledError::Method { name, problem });
             }
         }
-        Ok(installed)
+        match installed.checks.problem() {
+            Some(problem) => Err(InstalledError::Checks(problem)),
+            None => Ok(installed),
+        }
     }
 }
 
@@ -139,6 +149,10 @@ mod tests {
     fn what_could_not_be_obeyed_is_refused_at_the_start_with_the_fix() {
         for (text, told) in [
             (r#"{"method": {}}"#, "unknown field"),
+            (
+                r#"{"checks": {"commands": {"a": {"command": ["x"], "required": [1], "notRequired": [0]}}}}"#,
+                "checks.commands.a: command begins with the whole path",
+            ),
             (
                 r#"{"methods": {"a": {"command": "reboot"}}}"#,
                 "invalid type",

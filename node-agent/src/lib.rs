@@ -68,12 +68,14 @@ pub async fn run(config: AgentConfig, host: Arc<dyn Host>) -> Result<(), AgentEr
     let started = clock::boottime();
     let health = Arc::new(Health::starting());
     let _server = listen(&config, &health).await?;
-    let checks = Checks::of(&config);
+    let (connect, reader) = watch::channel(None);
+    let checks = Checks::of(&config, reader);
     let (sender, board) = watch::channel(checks.board());
     let looks = checks.run(&sender);
     let work = async {
         let store = lock(&config.state_dir, &health).await;
         let reader = connected(&config, &health).await;
+        connect.send_replace(Some(reader.clone()));
         Box::pin(probe::verify_version(&reader, &health)).await?;
         Box::pin(probe::verify_identity(&reader, &health)).await?;
         health.good(health::START);
@@ -192,6 +194,7 @@ mod tests {
             settle: Duration::ZERO,
             poll: Duration::ZERO,
             kernels: config::KernelPlaces::default(),
+            checks: checks::installed::InstalledChecks::default(),
             require_admission_policies: true,
         };
         let methods = std::collections::BTreeMap::new();

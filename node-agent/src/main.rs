@@ -22,11 +22,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: Cli) -> anyhow::Result<()> {
+fn start(mut cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let installed = Installed::read(cli.config.as_deref())?;
+    cli.agent.checks = installed.checks;
     let host = Machine::new(cli.boot_id_file, cli.dbus_address, installed.methods);
     let host = Arc::new(host);
     runtime.block_on(async {

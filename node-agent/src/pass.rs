@@ -124,7 +124,8 @@ impl Agent {
             kept: self.memory.kept(present, &offer, clocks.boottime),
             ..self.memory.seen(present, left, &clocks)
         };
-        let need = board.need(&triggers(present), clocks.boottime);
+        let counted = triggers(present);
+        let need = board.with_missing(&counted).need(&counted, clocks.boottime);
         let facts = Facts {
             lease,
             ledger,

@@ -24,7 +24,15 @@ app.kubernetes.io/component: {{ . }}
 
 {{/* The agents' installed configuration. */}}
 {{- define "slipway.agent.config" -}}
-{{ dict "methods" .Values.agent.methods | toJson }}
+{{- $checks := pick .Values.agent.checks "nodeConditions" "packages" "commands" }}
+{{- dict "methods" .Values.agent.methods "checks" $checks | toJson }}
+{{- end }}
+
+{{/* Whether there is any: "true", or nothing. */}}
+{{- define "slipway.agent.configured" -}}
+{{- with .Values.agent }}
+{{- if or .methods .checks.nodeConditions .checks.packages .checks.commands }}true{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* What `automountServiceAccountToken` would mount, but with a token that really ends after an

@@ -170,9 +170,10 @@ pub enum Mode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Triggers {
-    /// Names of the agents' checks that count: `sentinel-file`, `kernel`, or `*` for all. A check that
-    /// a host does not have asks for nothing there. An empty list means that none counts. Default
-    /// `["*"]`.
+    /// Names of the agents' checks that count: `sentinel-file`, `kernel`, `node-condition`, `packages`,
+    /// `command/NAME` for a command of the chart's `agent.checks.commands`, or `*` for all. A check that
+    /// a host does not have asks for nothing there; one that its agent was not given is told as Unknown
+    /// once a reboot is granted. An empty list means that none counts. Default `["*"]`.
     #[serde(default = "Triggers::every_check")]
     #[schemars(schema_with = "schema::check_names")]
     pub checks: Vec<String>,

@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use slipway_api::checks::{CHECKS_MAX, CheckState, CheckStatus, DETAIL_MAX, NAME_MAX};
+use slipway_api::checks::{
+    CHECKS_MAX, COMMAND_PREFIX, CheckState, CheckStatus, DETAIL_MAX, EVERY, NAME_MAX,
+    NODE_CONDITION, PACKAGES,
+};
 use slipway_api::policy::Triggers;
 
 use crate::facts::Need;
@@ -156,6 +159,21 @@ impl Board {
         }
     }
 
+    /// The same with a doubt for each check that is counted by its name and that this agent was not
+    /// given: what nobody looks at must not pass for "not required".
+    #[must_use]
+    pub fn with_missing(&self, triggers: &Triggers) -> Self {
+        let mut board = self.clone();
+        for name in triggers.checks.iter().filter(|name| *name != EVERY) {
+            if board.answers.len() >= CHECKS_MAX {
+                break;
+            }
+            let missing = || Answer::Settled(Reading::unknown(not_installed(name)));
+            board.answers.entry(name.clone()).or_insert_with(missing);
+        }
+        board
+    }
+
     /// Notes what a check says; true when that is news.
     pub fn note(&mut self, name: &str, answer: &Answer) -> bool {
         match self.answers.get_mut(name) {
@@ -233,6 +251,19 @@ impl Board {
         let statuses: Vec<CheckStatus> = self.readings().map(status).collect();
         (statuses != present).then_some(statuses)
     }
+}
+
+/// How to give the agent what it lacks.
+fn not_installed(name: &str) -> String {
+    let what = match name {
+        PACKAGES => "set agent.checks.packages of the chart".to_owned(),
+        NODE_CONDITION => "name conditions in agent.checks.nodeConditions of the chart".to_owned(),
+        _ => match name.strip_prefix(COMMAND_PREFIX) {
+            Some(command) => format!("add {command} to agent.checks.commands of the chart"),
+            None => "update the agent".to_owned(),
+        },
+    };
+    format!("this agent does not have it: {what}, or take it out of the policy's triggers.checks")
 }
 
 /// As the API server keeps it: else a status would differ from itself once it was read back.

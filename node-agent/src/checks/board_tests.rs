@@ -201,3 +201,36 @@ fn what_a_host_says_is_bounded_and_draws_nothing() {
     let told = board.statuses(&[], Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(told.len(), CHECKS_MAX);
 }
+
+#[test]
+fn a_check_that_is_counted_by_name_and_was_not_installed_is_a_doubt_that_names_the_fix() {
+    let present = board(&[("kernel", no()), ("sentinel-file", R)]);
+    for (name, fix) in [
+        (
+            "command/needs-vpn",
+            "add needs-vpn to agent.checks.commands",
+        ),
+        ("packages", "set agent.checks.packages"),
+        (
+            "node-condition",
+            "name conditions in agent.checks.nodeConditions",
+        ),
+    ] {
+        let counted = counting(&["kernel", name]);
+        let board = present.with_missing(&counted);
+        assert_eq!(board.need(&counted, Duration::ZERO), Need::Unknown);
+        let told = board.statuses(&[], Timestamp::UNIX_EPOCH).unwrap();
+        let status = told.iter().find(|one| one.name == name).unwrap();
+        assert_eq!(status.state, Unknown);
+        assert!(status.detail.contains(fix), "{}", status.detail);
+        assert!(
+            status.detail.ends_with("triggers.checks"),
+            "{}",
+            status.detail
+        );
+    }
+    // What the agent has and does not apply is no doubt, and "every" names none.
+    for counted in [counting(&["kernel", "sentinel-file"]), counting(&["*"])] {
+        assert_eq!(present.with_missing(&counted), present);
+    }
+}

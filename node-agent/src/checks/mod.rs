@@ -6,8 +6,13 @@
 //! Nothing here writes anywhere.
 
 pub mod board;
+pub mod command;
+pub mod installed;
 pub mod kernel;
+pub mod node_condition;
 pub mod notify;
+pub mod packages;
+pub mod programs;
 pub mod sentinel;
 
 use std::convert::Infallible;
@@ -25,6 +30,7 @@ use tokio::sync::watch;
 pub use board::{Board, Look, Reading};
 
 use crate::config::AgentConfig;
+use crate::observe::Reader;
 use board::{Next, Settler};
 
 /// Longest that a look at files may take: a file system that hangs must not stop the agent (F16).
@@ -42,6 +48,17 @@ pub trait Check: Send + Sync + 'static {
     fn watched(&self) -> &[PathBuf] {
         &[]
     }
+
+    /// How often to look when no event comes; `None` for as often as the agent's poll.
+    fn every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether it can be asked between the second key and the reboot. What cannot counts as it was
+    /// last settled.
+    fn is_quick(&self) -> bool {
+        true
+    }
 }
 
 /// The checks of a host, and how often they look.
@@ -53,16 +70,32 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Those of the configuration.
-    pub fn of(config: &AgentConfig) -> Self {
+    /// Those of the configuration; `reader` gives a reader of the Node once there is one.
+    pub fn of(config: &AgentConfig, reader: watch::Receiver<Option<Reader>>) -> Self {
         let sentinel = sentinel::SentinelFiles::new(&config.sentinels);
         let kernel = kernel::Kernel::new(kernel::Places {
             boot: config.kernels.boot.clone(),
             modules: config.kernels.modules.clone(),
             running: config.kernels.running.clone(),
         });
+        let mut all: Vec<Arc<dyn Check>> = vec![Arc::new(kernel), Arc::new(sentinel)];
+        let installed = &config.checks;
+        if !installed.node_conditions.is_empty() {
+            let types = &installed.node_conditions;
+            all.push(Arc::new(node_condition::NodeConditions::new(types, reader)));
+        }
+        let programs: Arc<dyn programs::Programs> = Arc::new(programs::HostPrograms::default());
+        if installed.packages {
+            all.push(Arc::new(packages::Packages::new(Arc::clone(&programs))));
+        }
+        for (name, settings) in &installed.commands {
+            let programs = Arc::clone(&programs);
+            all.push(Arc::new(command::CommandCheck::new(
+                name, settings, programs,
+            )));
+        }
         Self {
-            all: vec![Arc::new(kernel), Arc::new(sentinel)],
+            all,
             settle: config.settle,
             poll: config.poll,
         }
@@ -90,7 +123,7 @@ impl Checks {
                 Next::Again => tokio::time::sleep(self.settle).await,
                 Next::Rest => {
                     board.send_if_modified(|board| board.note(check.name(), settler.settled()));
-                    changes.wait(self.poll).await;
+                    changes.wait(check.every().unwrap_or(self.poll)).await;
                 }
             }
         }
@@ -105,7 +138,7 @@ impl Checks {
                 continue;
             }
             let required = |look: Look| look.is_some_and(|it| it.state == CheckState::Required);
-            if required(check.look().await) {
+            if !check.is_quick() || required(check.look().await) {
                 return true;
             }
         }

@@ -117,6 +117,54 @@ async fn at_the_commit_point_what_asks_is_looked_at_once_more() {
     assert!(!checks.still_required(&board, &every).await);
 }
 
+/// A program of the host that says what it is told to say, and counts how often it is asked.
+struct Program(std::sync::atomic::AtomicUsize);
+
+impl Check for Program {
+    fn name(&self) -> &'static str {
+        "packages"
+    }
+
+    fn look(&self) -> BoxFuture<'_, Look> {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Box::pin(async { Some(Reading::not_required("nothing")) })
+    }
+
+    fn every(&self) -> Option<Duration> {
+        Some(NEVER)
+    }
+
+    fn is_quick(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn at_the_commit_point_a_program_counts_as_it_was_last_settled() {
+    let checks = checks(Program(0.into()), NEVER);
+    let mut board = checks.board();
+    let asks = board::Answer::Settled(Reading::required("packages"));
+    board.note("packages", &asks);
+    assert!(checks.still_required(&board, &Triggers::default()).await);
+    board.note("packages", &board::Answer::Absent);
+    assert!(!checks.still_required(&board, &Triggers::default()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_with_a_pace_of_its_own_is_not_asked_at_the_agents_poll() {
+    let program = Arc::new(Program(0.into()));
+    let check: Arc<dyn Check> = Arc::<Program>::clone(&program);
+    let all = Checks {
+        all: vec![check],
+        settle: FAST,
+        poll: FAST,
+    };
+    let (sender, _receiver) = watch::channel(all.board());
+    let looks = tokio::time::timeout(NEVER / 2, all.run(&sender)).await;
+    assert!(looks.is_err());
+    assert_eq!(program.0.load(Ordering::Acquire), 2, "two looks that agree");
+}
+
 #[tokio::test(start_paused = true)]
 async fn f16_a_look_that_hangs_is_given_up_and_not_begun_again() {
     let (unblock, blocked) = std::sync::mpsc::channel::<()>();

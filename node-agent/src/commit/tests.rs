@@ -62,7 +62,7 @@ fn agent(directory: &Path, machine: &Arc<Machine>, writes: &Arc<AtomicUsize>) ->
         (200, serde_json::to_value(lease()).unwrap())
     });
     let config = Cli::parse_from(["agent", "--node-name", "n1"]).agent;
-    let checks = Checks::of(&config);
+    let checks = Checks::of(&config, watch::channel(None).1);
     Agent {
         reader: Reader {
             client: client.clone(),

@@ -20,7 +20,7 @@ use super::plain;
 /// Longest that a command which reboots the host may take to end.
 pub const CALL_LIMIT: Duration = Duration::from_secs(20);
 /// Most that is kept of what a program writes, and of each of its two streams.
-const OUTPUT_MAX: usize = 4 * 1024;
+const OUTPUT_MAX: usize = 64 * 1024;
 /// Most of its last line that people are told.
 const TOLD_MAX: usize = 256;
 /// How long the last words of a program that has ended may take to arrive. Longer only where it has
@@ -29,6 +29,15 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Where programs are looked for that are named without their path.
 const PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
+
+/// What a program is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// It does something: what it writes is cut, and what it leaves behind goes on.
+    Action,
+    /// It answers a question: one that floods is killed, and so is whatever it leaves behind.
+    Answer,
+}
 
 /// How a program ended.
 #[derive(Debug)]
@@ -39,6 +48,8 @@ pub struct Ended {
     pub output: String,
     /// What it wrote to its standard error, cut.
     pub errors: String,
+    /// True when it left programs behind that were killed.
+    pub forked: bool,
 }
 
 impl Ended {
@@ -76,6 +87,12 @@ pub enum CommandError {
         /// The limit.
         limit: Duration,
     },
+    /// It wrote more than an answer takes and was killed, with all of its process group.
+    #[error("{program} wrote more than 64 KiB")]
+    TooMuch {
+        /// The program.
+        program: String,
+    },
     /// Whether it ended is not known.
     #[error("failed to wait for {program}: {source}")]
     Wait {
@@ -90,7 +107,12 @@ pub enum CommandError {
 ///
 /// # Errors
 /// [`CommandError`]
-pub async fn run(words: &[String], mounts: Mounts, limit: Duration) -> Result<Ended, CommandError> {
+pub async fn run(
+    words: &[String],
+    mounts: Mounts,
+    limit: Duration,
+    what_for: For,
+) -> Result<Ended, CommandError> {
     let program = words.first().cloned().unwrap_or_default();
     let started = prepare(words, move || mounts.enter()).spawn();
     let child = started.map_err(|source| CommandError::Start {
@@ -98,12 +120,9 @@ pub async fn run(words: &[String], mounts: Mounts, limit: Duration) -> Result<En
         source,
     })?;
     let mut group = Group(child.id());
-    match timeout(limit, end(child)).await {
-        Ok(Ok(ended)) => {
-            // What it left behind on purpose may go on; its number may soon be another's.
-            group.0 = None;
-            Ok(ended)
-        }
+    match timeout(limit, end(child, &mut group, what_for)).await {
+        Ok(Ok(Said::All(ended))) => Ok(ended),
+        Ok(Ok(Said::TooMuch)) => Err(CommandError::TooMuch { program }),
         Ok(Err(source)) => Err(CommandError::Wait { program, source }),
         Err(_) => Err(CommandError::TooLong { program, limit }),
     }
@@ -157,145 +176,93 @@ fn prepare(
     command
 }
 
-async fn end(mut child: Child) -> io::Result<Ended> {
+/// What a program has said.
+enum Said {
+    All(Ended),
+    TooMuch,
+}
+
+async fn end(mut child: Child, group: &mut Group, what_for: For) -> io::Result<Said> {
     let (mut output, mut errors) = (child.stdout.take(), child.stderr.take());
     let (mut said, mut complained) = (Vec::new(), Vec::new());
     let status = {
         let reading = async {
-            tokio::join!(
-                keep(&mut output, &mut said),
-                keep(&mut errors, &mut complained)
+            let all = tokio::try_join!(
+                keep(&mut output, &mut said, what_for),
+                keep(&mut errors, &mut complained, what_for)
             );
-            std::future::pending::<()>().await;
+            if all.is_ok() {
+                std::future::pending::<()>().await;
+            }
         };
         tokio::select! {
             biased;
             status = child.wait() => status?,
-            () = reading => return Err(io::Error::other("the output never ends")),
+            () = reading => return Ok(Said::TooMuch),
         }
     };
+    // At once, and never again: the number of the group may soon be another's. An answer leaves
+    // nothing behind; what an action leaves behind on purpose may go on.
+    let forked = what_for == For::Answer && group.kill();
+    group.0 = None;
     let rest = async {
-        tokio::join!(
-            keep(&mut output, &mut said),
-            keep(&mut errors, &mut complained)
-        );
+        tokio::try_join!(
+            keep(&mut output, &mut said, what_for),
+            keep(&mut errors, &mut complained, what_for)
+        )
     };
-    drop(timeout(LAST_WORDS, rest).await);
+    if let Ok(Err(Flood)) = timeout(LAST_WORDS, rest).await {
+        return Ok(Said::TooMuch);
+    }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Ended {
+    Ok(Said::All(Ended {
         status,
         output: text(&said),
         errors: text(&complained),
-    })
+        forked,
+    }))
 }
 
-/// Reads to the end and keeps the beginning: a program that floods must not block either.
-async fn keep(stream: &mut Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
-    let Some(stream) = stream else { return };
+/// More than an answer takes.
+struct Flood;
+
+/// Reads to the end and keeps the beginning: an action that floods must not block either. Half an
+/// answer is none, so an answer that floods is not waited for.
+async fn keep(
+    stream: &mut Option<impl AsyncRead + Unpin>,
+    kept: &mut Vec<u8>,
+    what_for: For,
+) -> Result<(), Flood> {
+    let Some(stream) = stream else { return Ok(()) };
     let mut buffer = [0_u8; 1024];
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
         let room = OUTPUT_MAX.saturating_sub(kept.len()).min(read);
         kept.extend(buffer.iter().take(room));
+        if room < read && what_for == For::Answer {
+            return Err(Flood);
+        }
     }
+    Ok(())
 }
 
 /// The process group of a child; whoever is left in it is killed when this is dropped.
 struct Group(Option<u32>);
 
+impl Group {
+    /// Kills what is left of it; true when anything was.
+    fn kill(&self) -> bool {
+        let id = self.0.and_then(|id| i32::try_from(id).ok());
+        id.is_some_and(|id| killpg(Pid::from_raw(id), Signal::SIGKILL).is_ok())
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
-            // It may be gone already.
-            killpg(Pid::from_raw(id), Signal::SIGKILL).ok();
-        }
+        // It may be gone already.
+        self.kill();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shell(script: &str) -> Vec<String> {
-        ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
-    }
-
-    async fn run_shell(script: &str, limit: Duration) -> Result<Ended, CommandError> {
-        run(&shell(script), Mounts::own(), limit).await
-    }
-
-    const LONG: Duration = Duration::from_secs(30);
-
-    #[tokio::test]
-    async fn a_program_ends_with_its_status_and_its_last_words() {
-        let ended = run_shell("echo no >&2; echo; exit 3", LONG).await.unwrap();
-        assert_eq!(ended.status.code(), Some(3));
-        assert_eq!(ended.told(), "exit status: 3: no");
-        let ended = run_shell("printf '\\033[31mno\\007%09999d' 0 >&2", LONG).await;
-        let told = ended.unwrap().told();
-        assert!(told.starts_with("exit status: 0:  [31mno 000"), "{told}");
-        assert!(told.len() < 300, "{told}");
-        let ended = run_shell("echo $HOME-$PATH", LONG).await.unwrap();
-        assert_eq!(ended.output.trim(), format!("-{PATH}"));
-    }
-
-    #[tokio::test]
-    async fn f16_a_program_that_hangs_is_killed_with_its_children() {
-        let directory = tempfile::tempdir().unwrap();
-        let pids = directory.path().join("pids");
-        let script = format!(
-            "sleep 1000 & echo $! > {0}; echo $$ >> {0}; wait",
-            pids.display()
-        );
-        let ended = run_shell(&script, Duration::from_millis(500)).await;
-        assert!(
-            matches!(ended, Err(CommandError::TooLong { .. })),
-            "{ended:?}"
-        );
-        let pids = std::fs::read_to_string(&pids).unwrap();
-        assert_eq!(pids.lines().count(), 2, "{pids:?}");
-        for pid in pids.lines() {
-            for _ in 0..500 {
-                if is_gone(pid) {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            assert!(is_gone(pid), "{pid} lives");
-        }
-    }
-
-    /// A killed process may wait for its parent to notice; it does nothing any more.
-    fn is_gone(pid: &str) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.is_empty() || stat.contains(") Z ")
-    }
-
-    #[tokio::test]
-    async fn f16_a_flood_is_cut_and_what_is_left_behind_keeps_nobody() {
-        let ended = run_shell("yes | head -c 1000000; yes | head -c 9000 >&2", LONG)
-            .await
-            .unwrap();
-        assert_eq!(ended.output.len(), OUTPUT_MAX);
-        assert_eq!(ended.errors.len(), OUTPUT_MAX);
-        let ended = run_shell("sleep 5 & echo done", Duration::from_secs(4)).await;
-        assert_eq!(ended.unwrap().output.trim(), "done");
-    }
-
-    #[tokio::test]
-    async fn a_probe_tells_a_program_that_is_there_and_starts_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let program = directory.path().join("program");
-        let ran = directory.path().join("ran");
-        let name = program.display().to_string();
-        let missing = probe(&name, Mounts::own()).unwrap_err();
-        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-        std::fs::write(&program, format!("#!/bin/sh\ntouch {}\n", ran.display())).unwrap();
-        assert!(probe(&name, Mounts::own()).is_err(), "it may not be run");
-        let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&program, all).unwrap();
-        probe(&name, Mounts::own()).unwrap();
-        assert!(!ran.exists());
-        let lost = run(&["/nonexistent".to_owned()], Mounts::own(), LONG).await;
-        assert!(matches!(lost, Err(CommandError::Start { .. })), "{lost:?}");
-    }
-}
+#[path = "command_tests.rs"]
+mod tests;

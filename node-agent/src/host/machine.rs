@@ -12,7 +12,7 @@ use futures::future::{BoxFuture, FutureExt};
 use slipway_api::policy::RebootMethod;
 use tokio::time::timeout;
 
-use super::command::{self, CALL_LIMIT, CommandError};
+use super::command::{self, CALL_LIMIT, CommandError, For};
 use super::init::Init;
 use super::logind::{Logind, Says};
 use super::{CALL_TIMEOUT, Host, HostError, Offer, RebootError};
@@ -105,7 +105,8 @@ impl Machine {
             RebootMethod::Signal => self.init.may_signal(),
             RebootMethod::Systemctl => {
                 let words = ["systemctl", "--version"].map(str::to_owned);
-                let ended = command::run(&words, self.init.mounts()?, PROBE_LIMIT).await;
+                let ended =
+                    command::run(&words, self.init.mounts()?, PROBE_LIMIT, For::Answer).await;
                 let ended = ended.map_err(|error| error.to_string())?;
                 ended
                     .status
@@ -153,7 +154,7 @@ impl Machine {
 
     async fn run(&self, words: &[String]) -> Result<(), RebootError> {
         let mounts = self.init.mounts().map_err(RebootError::refused)?;
-        match command::run(words, mounts, CALL_LIMIT).await {
+        match command::run(words, mounts, CALL_LIMIT, For::Action).await {
             Ok(ended) if ended.status.success() => Ok(()),
             // It may have done its work before it failed.
             Ok(ended) => Err(RebootError::Failed {

@@ -30,7 +30,7 @@ fn install_yaml_is_the_chart_with_its_default_values() -> Result<()> {
 
 #[test]
 fn values_that_the_chart_does_not_know_are_refused() -> Result<()> {
-    for (values, told) in [
+    refused(vec![
         (json!({ "replicas": 3 }), "'replicas' not allowed"),
         (
             json!({ "operator": { "replica": 3 } }),
@@ -47,19 +47,6 @@ fn values_that_the_chart_does_not_know_are_refused() -> Result<()> {
         (
             json!({ "agent": { "rebootCommand": "reboot" } }),
             "'rebootCommand' not allowed",
-        ),
-        (json!({ "agent": { "profile": "root" } }), "/agent/profile"),
-        (
-            json!({ "agent": { "methods": { "a": { "command": "reboot" } } } }),
-            "/agent/methods/a/command",
-        ),
-        (
-            json!({ "agent": { "methods": { "Auto": { "command": ["/sbin/reboot"] } } } }),
-            "'Auto' does not match pattern",
-        ),
-        (
-            json!({ "agent": { "methods": { "a": { "command": ["/sbin/reboot"] } } } }),
-            "needs agent.profile: privileged",
         ),
         (
             json!({ "agent": { "sentinels": ["/etc/passwd"] } }),
@@ -87,7 +74,47 @@ fn values_that_the_chart_does_not_know_are_refused() -> Result<()> {
             "'enable' not allowed",
         ),
         (json!({ "logFormat": "xml" }), "/logFormat"),
-    ] {
+    ])
+}
+
+#[test]
+fn what_runs_as_root_on_the_host_needs_its_profile_and_plain_names() -> Result<()> {
+    refused(vec![
+        (json!({ "agent": { "profile": "root" } }), "/agent/profile"),
+        (
+            json!({ "agent": { "methods": { "a": { "command": "reboot" } } } }),
+            "/agent/methods/a/command",
+        ),
+        (
+            json!({ "agent": { "methods": { "Auto": { "command": ["/sbin/reboot"] } } } }),
+            "'Auto' does not match pattern",
+        ),
+        (
+            json!({ "agent": { "methods": { "a": { "command": ["/sbin/reboot"] } } } }),
+            "needs agent.profile: privileged",
+        ),
+        (
+            json!({ "agent": { "checks": { "packages": true } } }),
+            "need agent.profile: privileged",
+        ),
+        (
+            json!({ "agent": { "checks": { "commands": { "a": command(&["/bin/a"]) } } } }),
+            "need agent.profile: privileged",
+        ),
+        (
+            json!({ "agent": { "checks": { "commands": { "2fa": command(&["/bin/a"]) } } } }),
+            "'2fa' does not match pattern",
+        ),
+        (
+            json!({ "agent": { "checks": { "commands": { "a": { "command": ["/bin/a"] } } } } }),
+            "/agent/checks/commands/a",
+        ),
+    ])
+}
+
+/// Values, each with what is told of them.
+fn refused(all: Vec<(Value, &str)>) -> Result<()> {
+    for (values, told) in all {
         match chart::render(&values) {
             Ok(_) => anyhow::bail!("{values} was accepted"),
             Err(error) => ensure!(
@@ -327,11 +354,31 @@ fn each_profile_gives_the_agent_what_its_ways_to_reboot_need_and_no_more() -> Re
     Ok(())
 }
 
+fn command(words: &[&str]) -> Value {
+    json!({ "command": words, "required": [1], "notRequired": [0] })
+}
+
+/// Each part of the agents' configuration brings its ConfigMap; conditions need no privileges.
+#[test]
+fn conditions_of_the_node_need_no_privileged_agent() -> Result<()> {
+    let values = json!({ "agent": { "checks": { "nodeConditions": ["KernelDeadlock"] } } });
+    let documents = rendered(&values)?;
+    let maps = chart::of_kind(&documents, "ConfigMap");
+    let map = maps.first().context("no ConfigMap")?;
+    let text = map["data"]["agent.json"].as_str().context("no file")?;
+    ensure!(text.contains("KernelDeadlock"), "{text}");
+    Ok(())
+}
+
 /// The agent's own reader understands what the chart writes.
 #[test]
 fn f87_commands_are_in_a_config_map_of_our_namespace_and_nowhere_else() -> Result<()> {
     let method = json!({ "command": ["/usr/sbin/ipmitool", "power", "it's \"$HOME\" {{ x }}"] });
-    let values = json!({ "agent": { "profile": "privileged", "methods": { "cycle": method } } });
+    let check = command(&["/usr/bin/check", "it's \"$HOME\" {{ x }}"]);
+    let checks = json!({ "nodeConditions": ["KernelDeadlock"], "packages": true, "commands": { "vpn": check } });
+    let values = json!({
+        "agent": { "profile": "privileged", "methods": { "cycle": method }, "checks": checks },
+    });
     let documents = rendered(&values)?;
     let maps = chart::of_kind(&documents, "ConfigMap");
     let map = maps.first().context("no ConfigMap")?;
@@ -341,6 +388,10 @@ fn f87_commands_are_in_a_config_map_of_our_namespace_and_nowhere_else() -> Resul
     fs::write(file.path(), text)?;
     let installed = slipway_node_agent::installed::Installed::read(Some(file.path()))?;
     assert_eq!(json!(installed.methods["cycle"].command), method["command"]);
+    let told = &installed.checks;
+    assert!(told.packages && told.node_conditions == ["KernelDeadlock"]);
+    assert_eq!(json!(told.commands["vpn"].command), check["command"]);
+    assert_eq!(json!(told.commands["vpn"].required), check["required"]);
     let pod = pod_of(&documents, "DaemonSet")?;
     let volumes = pod["volumes"].as_array().context("no volumes")?;
     let volume = volumes.iter().find(|volume| volume["name"] == "config");

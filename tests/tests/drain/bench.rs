@@ -16,6 +16,7 @@ use slipway_api::{Phase, RebootLease, RebootLedger, names, schema};
 use slipway_lab::control_plane::{ControlPlane, ControlPlaneOptions};
 use slipway_lab::wait::wait_until;
 use slipway_node_agent::AgentConfig;
+use slipway_node_agent::checks::installed::InstalledChecks;
 use slipway_node_agent::config::{EvictionIdentity, KernelPlaces};
 use tokio::sync::Mutex;
 
@@ -109,6 +110,7 @@ impl Bench {
             settle: Duration::from_millis(100),
             poll: Duration::from_mins(1),
             kernels: KernelPlaces::default(),
+            checks: InstalledChecks::default(),
             // It acts as an admin here, whom no policy bounds.
             require_admission_policies: false,
         };

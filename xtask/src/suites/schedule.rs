@@ -1,7 +1,7 @@
 //! Which suites run at the same time.
 //!
 //! Most suites wait for servers and machines and leave the processors idle; the others only compute.
-//! So four that wait run beside one that computes, and the latter steps back (`nice`): a bound that a
+//! So three that wait run beside one that computes, and the latter steps back (`nice`): a bound that a
 //! scenario sets itself, such as two seconds for an edit to act, is not used up by a property test.
 
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use super::outcome::{Outcome, Report};
 use super::{Pace, Suite};
 
 /// How many suites that wait run at once. Each starts control planes of its own, of some 0.7 GiB.
-const WAITING_AT_ONCE: usize = 4;
+const WAITING_AT_ONCE: usize = 3;
 
 /// Runs every suite; reports come back in the order of `suites`.
 pub(super) fn run_all<'a>(
