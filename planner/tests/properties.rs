@@ -212,16 +212,15 @@ proptest! {
         world.edit_policy("p", "{nodeSelector: {}, budget: {maxUnavailable: 2}, verify: {nodeReadyFor: 1s}}");
         world.ledger_mut().spec.paused = false;
         world.snapshot.gaps.clear();
-        for name in NODES {
-            let node = world.node_mut(name);
-            if node.cordon == CordonState::Absent {
-                node.unschedulable = false;
-            }
-        }
         for round in 0..120 {
             for name in NODES {
                 let away = world.phase(name) == Some(Phase::Rebooting);
-                world.node_mut(name).ready = !away;
+                let node = world.node_mut(name);
+                node.ready = !away;
+                // A cordon of a human that lay under ours shows, and uses the budget, once ours is gone.
+                if node.cordon == CordonState::Absent {
+                    node.unschedulable = false;
+                }
                 world.agent(name);
             }
             world.pass();

@@ -25,8 +25,6 @@ const LONG: &[&str] = &["crashes::", "lost::"];
 /// Tests of a program that run at once where they wait, whatever the number of processors. With more,
 /// the control planes that start together answer so late that installing Slipway fails.
 const WAITING_TESTS_AT_ONCE: usize = 4;
-/// The same for the suites that take longest, which are begun first.
-const LONG_TESTS_AT_ONCE: usize = 6;
 
 /// What a suite needs before it can run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -206,13 +204,7 @@ impl Suite {
     /// The command as this suite's pace wants it run.
     fn paced(&self, mut command: Command) -> Command {
         if self.pace == Pace::Waits {
-            let long = ["faults", "protocol"].contains(&self.name);
-            let at_once = if long {
-                LONG_TESTS_AT_ONCE
-            } else {
-                WAITING_TESTS_AT_ONCE
-            };
-            command.env("RUST_TEST_THREADS", at_once.to_string());
+            command.env("RUST_TEST_THREADS", WAITING_TESTS_AT_ONCE.to_string());
         }
         if self.pace != Pace::Computes {
             return command;

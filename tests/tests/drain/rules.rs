@@ -108,25 +108,26 @@ async fn stay(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
+/// Creation times have whole seconds: what comes after this is younger than what was before for certain.
+async fn another_second() -> Result<()> {
+    let begun = slipway_client::clock::wall().as_second();
+    slipway_lab::wait::wait_until("another second", crate::bench::BOUND, || async move {
+        Ok((slipway_client::clock::wall().as_second() > begun).then_some(()))
+    })
+    .await
+}
+
 async fn daemon_set(stage: &Stage) -> Result<()> {
     let owned = owned(stage, "DaemonSet").await?;
     stage.pod("first", owned.clone()).await?;
-    // Creation times have whole seconds: the grant is younger than the pod for certain.
-    let made = stage.pods().get("first").await?.metadata.creation_timestamp;
-    slipway_lab::wait::wait_until("another second", crate::bench::BOUND, || async {
-        let now = slipway_client::clock::wall();
-        Ok(made
-            .as_ref()
-            .is_none_or(|made| now.as_second() > made.0.as_second())
-            .then_some(()))
-    })
-    .await?;
+    another_second().await?;
     let drain =
         json!({"daemonSetPods": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}});
     stage.grant(drain).await?;
     stage.phase(Phase::Drained).await?;
     ensure!(stage.staying().await?.is_empty(), "the pod stays");
     // The one that is made in its place.
+    another_second().await?;
     let mut second = owned;
     merge(
         &mut second,
