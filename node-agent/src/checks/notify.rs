@@ -1,8 +1,9 @@
 //! Waiting for a path to appear, vanish or change, even when its directories come and go.
 //!
 //! Owns the inotify watches: one on every existing directory from the root down to the file, each
-//! interested in one name only, so that a busy directory does not wake the agent. inotify is a
-//! hint; the poll is what can be relied on, and errors here only make it slower.
+//! interested in one name only. The kernel tells of all names in them: a busy directory wakes this, and
+//! goes no further. inotify is a hint; the poll is what can be relied on, and errors here only make it
+//! slower.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
