@@ -36,32 +36,27 @@ impl AsRawFd for Watcher {
 impl Changes {
     /// Sets the watches. Where that fails, only the poll of [`Self::wait`] is left.
     pub fn of(paths: &[PathBuf]) -> Self {
-        let mut wanted = BTreeMap::new();
-        let simulated = simulate::files();
-        if simulated.is_some() {
-            return Self {
-                watcher: None,
-                wanted,
-                simulated,
-            };
-        }
-        let mut watcher = None;
+        let mut changes = Self {
+            watcher: None,
+            wanted: BTreeMap::new(),
+            simulated: None,
+        };
         // Instances are few, and shared by all that root runs on the host.
-        if !paths.is_empty() {
-            watcher = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
+        if paths.is_empty() {
+            return changes;
+        }
+        changes.simulated = simulate::files();
+        if changes.simulated.is_none() {
+            changes.watcher = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
                 .inspect(|inotify| {
                     for path in paths {
-                        watch_chain(inotify, path, &mut wanted);
+                        watch_chain(inotify, path, &mut changes.wanted);
                     }
                 })
                 .ok()
                 .and_then(register);
         }
-        Self {
-            watcher,
-            wanted,
-            simulated,
-        }
+        changes
     }
 
     /// Returns when something may have changed, and after `poll` at the latest.
